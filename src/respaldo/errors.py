@@ -1,0 +1,115 @@
+"""Every error that respaldo raises on purpose, in one tree.
+
+    RespaldoError                   1   unclassified
+    ├── UsageError                  2   wrong use or configuration
+    ├── RepositoryError            10   no repository, or no such backup
+    │   ├── LockedError            11   another run holds the target
+    │   ├── WrongKeyError          12   the repository is encrypted with another key
+    │   └── DamagedError           13   bytes are missing or are not the ones that were written
+    ├── StorageError               20   the store under the repository failed
+    │   ├── ObjectNotFoundError    20
+    │   ├── ObjectExistsError      20
+    │   └── StorageFullError       20
+    ├── PostgresError              30   the server, or one of its client tools, refused or failed
+    ├── EnvironmentFailedError     40   engine, container, pod, permission
+    │   └── StreamCutError         40   a stream ended before its trailer
+    ├── ProofFailedError           50   a drill or a check failed
+    └── InterruptedRunError       130   Ctrl-C or SIGTERM
+
+Standard library only. Library errors are translated to these at the port where they occur, with ``raise … from``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RespaldoError(Exception):
+    """What failed, on which object, with the value; ``hint`` is one command or sentence that gets the person further."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(RespaldoError):
+    """A flag, a setting or a name that cannot be meant."""
+
+    exit_code = 2
+
+
+class RepositoryError(RespaldoError):
+    """No repository there, or no such backup in it."""
+
+    exit_code = 10
+
+
+class LockedError(RepositoryError):
+    """Another live run holds the target."""
+
+    exit_code = 11
+    retryable = True
+
+
+class WrongKeyError(RepositoryError):
+    """The repository is encrypted, and the key given does not open it."""
+
+    exit_code = 12
+
+
+class DamagedError(RepositoryError):
+    """Bytes of the repository are missing, or differ from those that were written."""
+
+    exit_code = 13
+
+
+class StorageError(RespaldoError):
+    """The store under the repository failed."""
+
+    exit_code = 20
+
+
+class ObjectNotFoundError(StorageError):
+    """There is no object of that name."""
+
+
+class ObjectExistsError(StorageError):
+    """An object of that name is there already, and it must not be overwritten."""
+
+
+class StorageFullError(StorageError):
+    """No space, or no quota, left."""
+
+
+class PostgresError(RespaldoError):
+    """The server, or one of its client tools, refused or failed."""
+
+    exit_code = 30
+
+
+class EnvironmentFailedError(RespaldoError):
+    """The engine, the container or the pod is not there, is not running, or does not let us."""
+
+    exit_code = 40
+
+
+class StreamCutError(EnvironmentFailedError):
+    """A stream from inside the environment ended before its trailer, or its trailer tells of a failure."""
+
+    retryable = True
+
+
+class ProofFailedError(RespaldoError):
+    """A drill or a check found that a backup is not what its manifest says."""
+
+    exit_code = 50
+
+
+class InterruptedRunError(RespaldoError):
+    """The person, or the machine, asked us to stop."""
+
+    exit_code = 130
