@@ -13,6 +13,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from respaldo.errors import StorageError
+from respaldo.language import _
+
+UNFINISHED = ".tmp-"
+"""How the name of an unfinished write may begin; no part of an object's name does."""
+
+
+def check_object_name(name: str) -> None:
+    """Raise StorageError for a name that could leave the store, or be taken for an unfinished write."""
+    parts = name.split("/")
+    if "\0" in name or "\\" in name or not all(part not in {"", ".", ".."} for part in parts):
+        raise StorageError(_("{name!r} cannot be the name of an object").format(name=name))
+    if any(part.startswith(UNFINISHED) for part in parts):
+        raise StorageError(_("{name!r} is a name kept for unfinished writes").format(name=name))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
@@ -42,7 +57,9 @@ class ObjectWriter(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.abort()
 
 
@@ -86,7 +103,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def list_directories(self, prefix: str = "") -> list[str]:
+    def list_directories(self, prefix: str = "") -> tuple[str, ...]:
         """Return, sorted, the names of the directories right under ``prefix``; not their full paths."""
 
     @abstractmethod
