@@ -5,11 +5,17 @@ Knows processes, streams and containers; nothing of PostgreSQL but what an image
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
+
+from respaldo.errors import EnvironmentFailedError, StreamCutError
+from respaldo.language import _
+from respaldo.units import format_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,10 @@ class Process(ABC):
 
     @abstractmethod
     def write(self, data: bytes | memoryview) -> None:
-        """Send all of ``data`` to standard input; waits while the reader inside is slower."""
+        """Send all of ``data`` to standard input; waits while the reader inside is slower.
+
+        Raise StreamCutError, with the last line of standard error, where nobody reads it any more.
+        """
 
     @abstractmethod
     def close_stdin(self) -> None:
@@ -72,7 +81,8 @@ class Process(ABC):
     def wait(self, timeout_s: float | None = None) -> int:
         """Read to the end of output, discarding it, and return the exit status (128 + signal where killed).
 
-        Raise StreamCutError where the engine cannot tell the status, or at the timeout.
+        A program that could not be started ends with 126 or 127, as in a shell, and the reason on standard error.
+        Raise StreamCutError where the engine cannot tell the status, or at the timeout. May be repeated.
         """
 
     @abstractmethod
@@ -81,12 +91,17 @@ class Process(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Cut the connection; standard input ends for a command that still runs. Harmless when repeated."""
+        """Cut the connection, and end a command that still runs. Harmless when repeated, and from any thread.
+
+        A reader or writer that waits in another thread wakes with StreamCutError, or with the end of output.
+        """
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -119,26 +134,98 @@ class Runner(ABC):
     ) -> Completed:
         """Run a command to its end and collect its output, at most ``limit_bytes`` (more is an error).
 
-        ``stdin`` must be small enough for a pipe's buffer, or the command must read it before it writes much.
+        A command that ends without reading all of ``stdin`` is no error: its status tells. Raise
+        EnvironmentFailedError at the timeout (the command is ended) and past the limit.
         """
-        raise NotImplementedError
+        expired = threading.Event()
+        with self.start(argv, env=env, stdin=stdin is not None) as process:
+
+            def expire() -> None:
+                expired.set()
+                process.close()
+
+            watchdog = threading.Timer(timeout_s, expire) if timeout_s is not None else None
+            feeder = threading.Thread(target=_feed, args=(process, stdin), daemon=True) if stdin else None
+            try:
+                if watchdog is not None:
+                    watchdog.daemon = True
+                    watchdog.start()
+                if feeder is not None:
+                    feeder.start()
+                elif stdin is not None:
+                    process.close_stdin()
+                stdout = _collect(process, argv[0], limit_bytes)
+                completed = Completed(status=process.wait(), stdout=stdout, stderr=process.stderr_tail())
+            except EnvironmentFailedError as error:
+                if expired.is_set():
+                    raise _timed_out(argv[0], timeout_s or 0) from error
+                raise
+            finally:
+                if watchdog is not None:
+                    watchdog.cancel()
+                    if expired.is_set():
+                        watchdog.join()
+        if expired.is_set():
+            raise _timed_out(argv[0], timeout_s or 0)
+        return completed
+
+
+def _feed(process: Process, data: bytes) -> None:
+    # A command may end before it has read everything (`head`): its status says whether that was right.
+    with suppress(StreamCutError):
+        process.write(data)
+        process.close_stdin()
+
+
+def _collect(process: Process, program: str, limit_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size_bytes = 0
+    while part := process.read():
+        size_bytes += len(part)
+        if size_bytes > limit_bytes:
+            raise EnvironmentFailedError(
+                _("{program} wrote more than {limit}").format(program=program, limit=format_size(limit_bytes))
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _timed_out(program: str, timeout_s: float) -> EnvironmentFailedError:
+    # The program's name and nothing more: arguments and variables may tell what must not be printed.
+    return EnvironmentFailedError(
+        _("{program} did not end within {seconds:g} s").format(program=program, seconds=timeout_s)
+    )
 
 
 class Environment(ABC):
-    """One kind of place: docker, kubernetes, local."""
+    """One kind of place: docker, kubernetes, local. Thread-safe; closed by whoever built it."""
 
-    name: str
+    name: ClassVar[str]
+    #: The flag that names one instance of this kind, for hints.
+    flag: ClassVar[str]
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise EnvironmentFailedError, with a hint, where this environment cannot be used from here.
+
+        Answers within about two seconds.
+        """
+
     def is_available(self) -> bool:
         """Tell, within about two seconds and without raising, whether this environment can be used from here."""
+        try:
+            self.check()
+        except EnvironmentFailedError:
+            return False
+        return True
 
     @abstractmethod
     def find(self, query: InstanceQuery) -> Sequence[Instance]:
         """Return every instance that matches, running or not, sorted by name.
 
-        With an empty query: those that look like PostgreSQL. With a name or labels: those that match, whatever they
-        look like. Raise EnvironmentFailedError, with a hint, where the engine cannot be reached or forbids it.
+        With an empty query: those that look like PostgreSQL, drills left out. With a name or labels: those that
+        match, whatever they look like. Raise EnvironmentFailedError, with a hint, where the engine cannot be reached
+        or forbids it.
         """
 
     @abstractmethod
@@ -148,3 +235,11 @@ class Environment(ABC):
     @abstractmethod
     def open(self, instance: Instance) -> Runner:
         """Return a runner beside a running instance; raise EnvironmentFailedError where it is not running."""
+
+    @abstractmethod
+    def describe_stopped(self, instance: Instance) -> EnvironmentFailedError:
+        """Return the error, with its hint, that says this instance is there and does not run."""
+
+    def close(self) -> None:
+        """Let go of connections to the engine. Harmless when repeated; runners opened here end with it."""
+        return

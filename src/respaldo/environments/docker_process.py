@@ -1,0 +1,239 @@
+"""Commands inside one container, each an exec of the engine without a TTY."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from respaldo.environments.address import EngineAddress
+from respaldo.environments.base import Instance, Process, Runner
+from respaldo.environments.docker_errors import refused, translating
+from respaldo.environments.hijack import FrameReader, RefusedError, start_exec
+from respaldo.environments.tail import ErrorTail
+from respaldo.environments.wire import Wire
+from respaldo.errors import EnvironmentFailedError, StreamCutError
+from respaldo.language import _
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+#: Set for every command, so that what it started can be found again and ended.
+MARK: Final = "RESPALDO_PROCESS"
+STATUS_S: Final = 30.0
+GRACE_S: Final = 0.5
+NOT_FOUND: Final = 127
+_END_MARKED: Final = (
+    'for p in /proc/[0-9]*; do grep -q "$1" "$p/environ" 2>/dev/null && kill "${p#/proc/}" 2>/dev/null; done; :'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """One exec as the engine knows it, and the container it runs in."""
+
+    client: APIClient
+    address: EngineAddress
+    instance: Instance
+    started_at: str
+    id: str
+    mark: str
+    program: str
+
+    def inspect(self) -> dict[str, Any]:
+        """Return the engine's record; raise EnvironmentFailedError where it has none any more."""
+        with translating(self.address):
+            record: dict[str, Any] = self.client.exec_inspect(self.id)
+        return record
+
+    def is_container_alive(self) -> bool:
+        """Tell whether the container still runs since before the exec began."""
+        with translating(self.address):
+            state: dict[str, Any] = self.client.inspect_container(self.instance.id)["State"]
+        return bool(state.get("Running")) and state.get("StartedAt") == self.started_at
+
+    def end_marked(self) -> None:
+        """Send TERM to every process of this exec, from inside: the engine has no call for it."""
+        with translating(self.address):
+            argv = ["sh", "-c", _END_MARKED, "sh", f"{MARK}={self.mark}"]
+            created: dict[str, Any] = self.client.exec_create(self.instance.id, argv)
+            self.client.exec_start(created["Id"], detach=True)
+
+
+class DockerProcess(Process):
+    """An exec and its connection. Closed by whoever started it."""
+
+    def __init__(self, exec_: Exec, wire: Wire, first: bytes, *, has_stdin: bool) -> None:
+        self._exec = exec_
+        self._wire = wire
+        self._errors = ErrorTail()
+        self._frames = FrameReader(wire, first, self._errors, exec_.program)
+        self._has_stdin = has_stdin
+        self._reading = threading.Lock()
+        self._closing = threading.Lock()
+        self._closed = threading.Event()
+        self._status: int | None = None
+        self._is_input_ended = not has_stdin
+
+    def read(self, size: int = 1 << 18) -> bytes:
+        return self._read(size, None)
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._is_input_ended:
+            raise ValueError("the input of this process is closed")
+        self._frames.reset_means_end = True
+        try:
+            self._wire.send(data)
+        except OSError as error:
+            reason = self._errors.last_line() or str(error)
+            raise StreamCutError(
+                _("{program} in {name} stopped reading its input: {reason}").format(
+                    program=self._exec.program, name=self._exec.instance.name, reason=reason
+                )
+            ) from error
+
+    def close_stdin(self) -> None:
+        if not self._is_input_ended:
+            self._is_input_ended = True
+            with suppress(OSError):  # ended by itself: its status tells
+                self._wire.end()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        if self._status is not None:
+            return self._status
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            while self._read(1 << 18, deadline_s):
+                pass
+        except TimeoutError as error:
+            raise self._cut(_("it did not end in time")) from error
+        limit_s = time.monotonic() + STATUS_S
+        self._status = self._ask_status(limit_s if deadline_s is None else min(limit_s, deadline_s))
+        return self._status
+
+    def stderr_tail(self) -> bytes:
+        return self._errors.read()
+
+    def close(self) -> None:
+        with self._closing:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self._is_input_ended = True
+            self._wire.close()
+            if self._status is None:
+                with suppress(EnvironmentFailedError):  # no engine, or no container any more: nothing is left to end
+                    self._end()
+
+    def _read(self, size: int, deadline_s: float | None) -> bytes:
+        with self._reading:
+            if self._closed.is_set():
+                raise self._cut(_("it was closed"))
+            data = self._frames.read(size, deadline_s)
+            if not data and self._closed.is_set():
+                raise self._cut(_("it was closed"))
+            return data
+
+    def _ask_status(self, limit_s: float) -> int:
+        """Ask until the engine has noticed the end: it closes the stream before it stores the status."""
+        pause_s = 0.002
+        while True:
+            try:
+                record = self._exec.inspect()
+                status = record.get("ExitCode")
+                is_known = not record.get("Running") and status is not None
+                if is_known and self._frames.was_not_started:
+                    return NOT_FOUND
+                if is_known and status == 0:
+                    return 0
+                if (is_known or pause_s > 0.1) and not self._exec.is_container_alive():
+                    raise self._cut(_("the container stopped"))
+            except StreamCutError:
+                raise
+            except EnvironmentFailedError as error:
+                raise self._cut(error.message) from error
+            if is_known:
+                return int(status or 0)
+            if time.monotonic() >= limit_s or self._closed.wait(pause_s):
+                raise self._cut(_("the engine cannot tell its exit status"))
+            pause_s = min(pause_s * 2, 0.5)
+
+    def _end(self) -> None:
+        """Let the command end by the end of its input; after a moment, end it."""
+        limit_s = time.monotonic() + GRACE_S
+        pause = threading.Event()
+        while self._exec.inspect().get("Running"):
+            if time.monotonic() >= limit_s:
+                self._exec.end_marked()
+                return
+            pause.wait(0.05)
+
+    def _cut(self, reason: str) -> StreamCutError:
+        return StreamCutError(
+            _("the stream of {program} in {name} was cut: {reason}").format(
+                program=self._exec.program, name=self._exec.instance.name, reason=reason
+            )
+        )
+
+
+class DockerRunner(Runner):
+    """Runs commands in one container, as the container's own user. Thread-safe; holds no connection of its own."""
+
+    def __init__(
+        self, client: APIClient, address: EngineAddress, instance: Instance, details: Mapping[str, Any]
+    ) -> None:
+        self._client = client
+        self._address = address
+        self._instance = instance
+        self._started_at = str(details["State"].get("StartedAt"))
+        self._configured: Sequence[str] = details["Config"].get("Env") or []
+        self._variables: Mapping[str, str] | None = None
+
+    @property
+    def instance(self) -> Instance:
+        return self._instance
+
+    def variables(self) -> Mapping[str, str]:
+        if self._variables is None:
+            completed = self.run(["cat", "/proc/self/environ"])
+            # An image without `cat`: what the container was created with is the next best.
+            text = completed.stdout.decode("utf-8", "surrogateescape")
+            pairs = text.split("\0") if completed.status == 0 else self._configured
+            split = (pair.partition("=") for pair in pairs if pair)
+            self._variables = {name: value for name, _equals, value in split if name != MARK}
+        return self._variables
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bool = False) -> Process:
+        mark = secrets.token_hex(8)
+        with translating(self._address):
+            created: dict[str, Any] = self._client.exec_create(
+                self._instance.id,
+                list(argv),
+                stdin=stdin,
+                tty=False,
+                environment={**(env or {}), MARK: mark},
+            )
+        exec_ = Exec(
+            client=self._client,
+            address=self._address,
+            instance=self._instance,
+            started_at=self._started_at,
+            id=str(created["Id"]),
+            mark=mark,
+            program=argv[0],
+        )
+        try:
+            wire, first = start_exec(self._address, self._client.api_version, exec_.id)
+        except RefusedError as error:
+            raise refused(self._address, error.status, error.message) from error
+        except OSError as error:
+            raise EnvironmentFailedError(
+                _("{program} could not be started in {name}: {error}").format(
+                    program=argv[0], name=self._instance.name, error=error
+                )
+            ) from error
+        return DockerProcess(exec_, wire, first, has_stdin=stdin)

@@ -1,0 +1,149 @@
+"""One connection that carries bytes both ways and can end its own direction first: plain, or TLS.
+
+Python's SSLSocket cannot do the latter: its ``shutdown`` drops the encryption for reading too, and its ``unwrap``
+swallows what still arrives. So TLS runs over memory buffers here: "close notify" goes out while nothing is unread.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+
+class Wire(ABC):
+    """A connected stream. One thread may receive while another sends; ``close`` wakes both, from any thread."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(None)  # minutes of silence are ordinary: the server may be sorting
+        self._connection = connection
+        self._receiving = threading.Lock()
+        self._sending = threading.Lock()
+
+    @abstractmethod
+    def receive_into(self, view: memoryview, timeout_s: float | None = None) -> int:
+        """Fill the start of ``view`` with what there is and return how much; 0 at the end.
+
+        Raise TimeoutError where nothing came in time, OSError where the connection broke.
+        """
+
+    @abstractmethod
+    def send(self, data: bytes | memoryview) -> None:
+        """Send all of it; raise OSError where the connection broke."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Tell the other side that nothing more will be sent; receiving goes on."""
+
+    def close(self) -> None:
+        """Cut the connection."""
+        with suppress(OSError):  # not connected any more, or closed
+            self._connection.shutdown(socket.SHUT_RDWR)
+        # Only when nobody is inside a call: a descriptor closed under a call may be another file's by then.
+        with self._receiving, self._sending:
+            self._connection.close()
+
+    def _await(self, timeout_s: float | None) -> None:
+        if timeout_s is None:
+            return
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        if not poll.poll(max(0.0, timeout_s) * 1000):
+            raise TimeoutError
+
+
+class PlainWire(Wire):
+    """A Unix socket or plain TCP."""
+
+    def receive_into(self, view: memoryview, timeout_s: float | None = None) -> int:
+        with self._receiving:
+            self._await(timeout_s)
+            return self._connection.recv_into(view)
+
+    def send(self, data: bytes | memoryview) -> None:
+        with self._sending:
+            self._connection.sendall(data)
+
+    def end(self) -> None:
+        with self._sending:
+            self._connection.shutdown(socket.SHUT_WR)
+
+
+class TlsWire(Wire):
+    """TCP with TLS. The lock of the TLS state is never held during network input or output."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        super().__init__(connection)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._decrypted = bytearray()
+        self._state = threading.Lock()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def shake_hands(self, timeout_s: float) -> None:
+        """Agree on the encryption; raise OSError (ssl.SSLError among them) where the other side is not trusted."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._await(timeout_s)
+                self._take()
+            else:
+                self._flush()
+                return
+
+    def receive_into(self, view: memoryview, timeout_s: float | None = None) -> int:
+        with self._receiving:
+            while True:
+                with self._state, suppress(ssl.SSLWantReadError):
+                    if self._decrypted:
+                        size = min(len(view), len(self._decrypted))
+                        view[:size] = self._decrypted[:size]
+                        del self._decrypted[:size]
+                        return size
+                    try:
+                        data = self._tls.read(len(view))
+                    except ssl.SSLZeroReturnError:
+                        return 0
+                    view[: len(data)] = data
+                    return len(data)
+                self._await(timeout_s)
+                self._take()
+
+    def send(self, data: bytes | memoryview) -> None:
+        with self._sending:
+            rest = memoryview(data)
+            while rest:
+                with self._state:
+                    sent = self._tls.write(rest[: 1 << 18])
+                self._flush()
+                rest = rest[sent:]
+
+    def end(self) -> None:
+        with self._sending:
+            with self._state:
+                # Everything received is decrypted first: the second half of OpenSSL's shutdown would discard it.
+                with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                    while data := self._tls.read(1 << 18):
+                        self._decrypted += data
+                with suppress(ssl.SSLWantReadError):
+                    self._tls.unwrap()
+            self._flush()
+
+    def _take(self) -> None:
+        data = self._connection.recv(1 << 18)
+        with self._state:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        with self._state:
+            data = self._outgoing.read()
+        if data:
+            self._connection.sendall(data)
