@@ -1,0 +1,139 @@
+"""What every test may ask for: an engine, PostgreSQL in containers or embedded, a database of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import pytest
+
+from tests.rig import embedded as embedded_rig
+from tests.rig import engine
+from tests.rig.containers import PostgresContainer, start_postgres
+from tests.rig.database import Database, Server, database_on
+from tests.rig.postgres_image import ensure
+from tests.rig.requirements import require, required
+
+# The product reads these; a machine's own must not reach a test. Tests that mean them set them.
+PRODUCT_VARIABLES = {
+    "CONTAINER_NAME", "POSTGRES_CONTAINER", "BACKUP_DIR", "POD_NAME", "NAMESPACE", "KUBE_NAMESPACE", "KUBECONFIG",
+    "KUBERNETES_SERVICE_HOST", "NO_COLOR", "FORCE_COLOR", "LANGUAGE", "LC_ALL", "LC_MESSAGES",
+}  # fmt: skip
+PRODUCT_PREFIXES = ("PG", "POSTGRES_", "RETENTION_", "RESPALDO_")
+
+for _name in list(os.environ):
+    if _name in PRODUCT_VARIABLES or (_name.startswith(PRODUCT_PREFIXES) and _name != "RESPALDO_REQUIRE"):
+        del os.environ[_name]
+os.environ["LANG"] = "C.UTF-8"
+
+
+class ContainerFactory(Protocol):
+    """Starts a PostgreSQL container that ends with the test; see ``tests.rig.containers.start_postgres``."""
+
+    def __call__(self, major: int = 15, *, image: str | None = None, **options: Any) -> PostgresContainer: ...
+
+
+class DatabaseFactory(Protocol):
+    """Makes an empty database that ends with the test, on the shared server of a major version or on a given one."""
+
+    def __call__(self, major: int = 15, *, server: Server | None = None, options: str = "") -> Database: ...
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs an engine or the embedded server, so that ``-m 'not docker'`` leaves it out."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if "docker_engine" in names:
+            item.add_marker(pytest.mark.docker)
+        if "embedded_postgres" in names:
+            item.add_marker(pytest.mark.embedded)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of what this run requires into a failure, however the test came to skip itself."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        marks = sorted(required() & {mark.name for mark in item.iter_markers()})
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if marks and not reason.startswith("Skipped: needs "):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, though this run requires {', '.join(marks)}: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[None]:
+    """A Docker engine that answers. Earlier runs' leftovers go first, this one's at the end."""
+    require("docker", engine.why_no_engine())
+    engine.remove_abandoned()
+    yield
+    engine.remove_own()
+
+
+def _image(image: str) -> str:
+    missing = None
+    try:
+        ensure(image, may_build=False)
+    except engine.RigError as error:
+        missing = str(error)
+    require(image.removeprefix("respaldo-test/"), missing)
+    return image
+
+
+@pytest.fixture
+def postgres_container(docker_engine: None) -> Iterator[ContainerFactory]:
+    """Starts PostgreSQL containers for one test: ``postgres_container(17, args=("-c", "wal_level=logical"))``."""
+    with ExitStack() as stack:
+
+        def start(major: int = 15, *, image: str | None = None, **options: Any) -> PostgresContainer:
+            container = start_postgres(_image(image or f"postgres:{major}"), **options)
+            stack.callback(container.remove)
+            return container
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(docker_engine: None) -> Iterator[Callable[[int], PostgresContainer]]:
+    """One server of each major version for the whole session. Tests make databases on it and leave the rest alone."""
+    running: dict[int, PostgresContainer] = {}
+
+    def get(major: int = 15) -> PostgresContainer:
+        if major not in running:
+            running[major] = start_postgres(_image(f"postgres:{major}"))
+        return running[major]
+
+    yield get
+    for container in running.values():
+        container.remove()
+
+
+@pytest.fixture
+def fresh_database(request: pytest.FixtureRequest) -> Iterator[DatabaseFactory]:
+    """Makes databases for one test: ``fresh_database(17)``, or ``fresh_database(server=embedded_postgres)``."""
+    with ExitStack() as stack:
+
+        def make(major: int = 15, *, server: Server | None = None, options: str = "") -> Database:
+            if server is None:
+                shared: Callable[[int], PostgresContainer] = request.getfixturevalue("shared_postgres")
+                server = shared(major)
+            return stack.enter_context(database_on(server, options=options))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres() -> Iterator[embedded_rig.EmbeddedPostgres]:
+    """The embedded server, shared by the session. A test that stops it starts it again."""
+    require("embedded", embedded_rig.why_unavailable())
+    with embedded_rig.embedded_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def as_root() -> None:
+    """Only where the test may do what root may."""
+    require("root", None if os.geteuid() == 0 else "this user is not root")

@@ -1,0 +1,157 @@
+"""Throwaway PostgreSQL containers: started, waited for until they serve, and removed with their volumes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.rig.engine import LABEL, RigError, docker, run_id
+
+READY_TIMEOUT_S = 90.0
+# Nothing here outlives the machine, so nothing need reach the disk; but a killed server must keep its commits.
+FAST = ("-c", "listen_addresses=*", "-c", "fsync=off", "-c", "full_page_writes=off")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresContainer:
+    """One container that runs PostgreSQL. Whoever started it removes it; it may be stopped and started in between."""
+
+    id: str
+    name: str
+    image: str
+    user: str
+    password: str
+    database: str
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        stdin: bytes | None = None,
+        *,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        check: bool = True,
+        timeout_s: float = 300,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in the container and return its status, output and errors; with ``check``, raise RigError on
+        a status other than 0."""
+        options = ["--interactive"] if stdin is not None else []
+        options += ["--user", user] if user is not None else []
+        options += [word for name, value in (environment or {}).items() for word in ("--env", f"{name}={value}")]
+        done = subprocess.run(
+            ["docker", "exec", *options, self.id, *argv],
+            input=stdin or b"",
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise RigError(
+                f"{self.name}: {' '.join(argv)}: status {done.returncode}: {done.stderr.decode(errors='replace')}"
+            )
+        return done
+
+    def psql(self, sql: str, database: str | None = None) -> str:
+        """Run statements one by one and return what they print: unaligned, tuples only, the last line's end cut off."""
+        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", database or self.database, "-f", "-"]
+        return self.exec(argv, sql.encode()).stdout.decode().removesuffix("\n")
+
+    def pg_dump(self, *options: str, database: str | None = None) -> bytes:
+        """Return what the container's own ``pg_dump`` writes."""
+        return self.exec(["pg_dump", "-U", self.user, "-d", database or self.database, *options]).stdout
+
+    def pg_restore(self, archive: bytes, *options: str, database: str | None = None) -> None:
+        """Hand an archive to the container's own ``pg_restore``."""
+        self.exec(["pg_restore", "-U", self.user, "-d", database or self.database, *options], archive)
+
+    def address(self) -> str:
+        """The container's address on the engine's bridge, reachable from this host on port 5432."""
+        networks = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", self.id))
+        return str(next(iter(networks.values()))["IPAddress"])
+
+    def logs(self) -> str:
+        """What the container has printed so far, both streams."""
+        command = ["docker", "logs", self.id]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+        return done.stdout.decode(errors="replace")
+
+    def stop(self) -> None:
+        """Shut the server down in order; the container and its data stay."""
+        docker("stop", "--time", "20", self.id)
+
+    def kill(self) -> None:
+        """End the server as a power cut would; the container and its data stay."""
+        docker("kill", self.id)
+
+    def start(self) -> None:
+        """Start a stopped or killed container again and wait until it serves."""
+        docker("start", self.id)
+        self.wait()
+
+    def wait(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Return once the server takes connections on TCP.
+
+        The entrypoint's temporary server, which runs the init scripts, listens on its socket alone: an answer on TCP
+        is the final one's.
+        """
+        argv = ["psql", "-XAtq", "-h", "127.0.0.1", "-U", self.user, "-d", self.database, "-c", "SELECT 1"]
+        deadline = time.monotonic() + timeout_s
+        while self.exec(argv, environment={"PGPASSWORD": self.password}, check=False).stdout.strip() != b"1":
+            state = docker("inspect", "--format", "{{.State.Status}}", self.id).decode().strip()
+            if state != "running" or time.monotonic() > deadline:
+                raise RigError(f"{self.name} ({self.image}) is {state} and does not serve:\n{self.logs()[-4000:]}")
+            time.sleep(0.1)
+
+    def remove(self) -> None:
+        """Remove the container and its volumes, running or not; harmless when repeated."""
+        docker("rm", "--force", "--volumes", self.id)
+
+
+def start_postgres(
+    image: str,
+    *,
+    name: str | None = None,
+    user: str = "postgres",
+    password: str = "secreto",
+    database: str | None = None,
+    args: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    run_args: Sequence[str] = (),
+    wait: bool = True,
+) -> PostgresContainer:
+    """Start a container and wait until it serves; one that fails to is removed before RigError is raised.
+
+    ``args`` are postgres' own (``"-c", "wal_level=logical"``), ``run_args`` are those of ``docker run``;
+    ``environment`` is added to the POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB that it is given.
+    """
+    name = name or f"respaldo-test-{os.getpid()}-{next(_numbers)}"
+    database = database or user
+    given = {
+        "POSTGRES_USER": user,
+        "POSTGRES_PASSWORD": password,
+        "POSTGRES_DB": database,
+        "POSTGRES_INITDB_ARGS": "--no-sync",
+        **(environment or {}),
+    }
+    options = [word for key, value in given.items() for word in ("--env", f"{key}={value}")]
+    # SIGINT is the fast shutdown; SIGTERM, the default, waits for every client to leave.
+    command = ["create", "--pull", "never", "--name", name, "--label", f"{LABEL}={run_id()}", "--shm-size", "256m"]
+    command += ["--stop-signal", "SIGINT"]
+    created = docker(*command, *options, *run_args, image, "postgres", *FAST, *args)
+    container = PostgresContainer(
+        id=created.decode().strip(), name=name, image=image, user=user, password=password, database=database
+    )
+    try:
+        docker("start", container.id)
+        if wait:
+            container.wait()
+    except BaseException:
+        container.remove()
+        raise
+    return container
