@@ -1,0 +1,52 @@
+"""What PostgreSQL's clients say when they fail, turned into one clear error with a hint."""
+
+from __future__ import annotations
+
+import re
+
+from respaldo.errors import PostgresError, RespaldoError
+from respaldo.language import _
+
+_SEVERE = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal):\s+(.*)")
+
+
+def explain(program: str, stderr: bytes, status: int | None = None) -> RespaldoError:
+    """Return the error for a client that failed. Never holds a password: the clients do not print any."""
+    text = stderr.decode(errors="replace").strip()
+    complaint = _complaint(text)
+    message = _("{program} failed: {complaint}").format(
+        program=program, complaint=complaint or _("exit status {status}").format(status=status)
+    )
+    return PostgresError(message, hint=_hint(text))
+
+
+def _complaint(text: str) -> str:
+    """Return the first line that names a fault, with its DETAIL, or the last line there is."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        match = _SEVERE.search(line)
+        if match:
+            detail = next((following for following in lines[number + 1 : number + 3] if following.startswith("DETAIL")), "")
+            return f"{match[1]} {detail}".strip()
+    return lines[-1] if lines else ""
+
+
+def _hint(text: str) -> str | None:
+    rules = (
+        ("password authentication failed", _("set the right user with --user and its password in RESPALDO_PASSWORD")),
+        ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
+        ("role \"", _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
+        ("database \"", _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
+        ("starting up", _("the server is starting: try again in a moment")),
+        ("in recovery mode", _("the server is recovering from a crash: try again in a moment")),
+        ("No such file or directory", _("no server answers there: check that PostgreSQL runs in it")),
+        ("Connection refused", _("no server answers there: check that PostgreSQL runs in it")),
+        ("too many clients", _("raise max_connections, or use fewer --jobs")),
+        ("remaining connection slots", _("raise max_connections, or use fewer --jobs")),
+        ("max_locks_per_transaction", _("raise max_locks_per_transaction on the server and restart it")),
+        ("out of shared memory", _("raise max_locks_per_transaction on the server and restart it")),
+        ("row-level security", _("use a superuser or a role with BYPASSRLS: --user")),
+        ("permission denied", _("use a superuser or a role with pg_read_all_data: --user")),
+        ("No space left on device", _("free space on the server's disk")),
+    )
+    return next((hint for pattern, hint in rules if pattern in text), None)

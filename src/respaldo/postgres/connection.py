@@ -1,0 +1,96 @@
+"""How a client inside the environment reaches its server: user, database, password, host, port.
+
+Read from the container's own variables by the rules of the images that people use; what the person says wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from respaldo.environments.base import Runner
+from respaldo.errors import PostgresError
+from respaldo.language import _
+
+# The official image; Bitnami's; Red Hat's; libpq's own, which CloudNativePG's containers set.
+_USERS = ("POSTGRES_USER", "POSTGRESQL_USERNAME", "POSTGRESQL_USER", "PGUSER")
+_DATABASES = ("POSTGRES_DB", "POSTGRES_DATABASE", "POSTGRESQL_DATABASE", "PGDATABASE")
+_PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "PGPASSWORD")
+_SUPERUSER_PASSWORDS = ("POSTGRES_POSTGRES_PASSWORD", "POSTGRESQL_POSTGRES_PASSWORD", "POSTGRESQL_ADMIN_PASSWORD")
+_DEFAULT_USER = "postgres"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOverrides:
+    """What the person said; None says nothing."""
+
+    user: str | None = None
+    database: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Enough for psql and pg_dump to connect. The password travels in the environment and is never shown."""
+
+    user: str
+    database: str
+    password: str | None = field(default=None, repr=False)
+    host: str | None = None
+    port: str | None = None
+
+    def environment(self, *, database: str | None = None) -> dict[str, str]:
+        """Return libpq's variables for this connection, or for another database of the same server.
+
+        Timeouts that a role or a database sets must not cut a long read: they are off from the first statement.
+        """
+        variables = {
+            "PGUSER": self.user,
+            "PGDATABASE": database or self.database,
+            "PGAPPNAME": "respaldo",
+            "PGCONNECT_TIMEOUT": "20",
+            "PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0",
+            # The tools' messages are read by us: in one language.
+            "LC_ALL": "C",
+            "LANGUAGE": "C",
+            "PGCLIENTENCODING": "UTF8",
+        }
+        optional = {"PGPASSWORD": self.password, "PGHOST": self.host, "PGPORT": self.port}
+        variables.update({name: value for name, value in optional.items() if value})
+        return variables
+
+
+def resolve_connection(runner: Runner, overrides: ConnectionOverrides) -> Connection:
+    """Work out how to connect, from what the person said and the instance's own variables.
+
+    Raise PostgresError where a ``…_FILE`` variable names a file that cannot be read.
+    """
+    variables = runner.variables()
+    user = overrides.user or _lookup(runner, variables, _USERS) or _DEFAULT_USER
+    database = overrides.database or _lookup(runner, variables, _DATABASES) or user
+    names = _SUPERUSER_PASSWORDS + _PASSWORDS if user == _DEFAULT_USER else _PASSWORDS
+    return Connection(
+        user=user,
+        database=database,
+        password=overrides.password or _lookup(runner, variables, names),
+        host=variables.get("PGHOST"),
+        port=variables.get("PGPORT") or variables.get("POSTGRESQL_PORT_NUMBER"),
+    )
+
+
+def _lookup(runner: Runner, variables: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if variables.get(name):
+            return variables[name]
+        path = variables.get(f"{name}_FILE")
+        if path:
+            read = runner.run(["cat", path])
+            if read.status != 0:
+                raise PostgresError(
+                    _("the file that {variable} names cannot be read in {instance}: {path}").format(
+                        variable=f"{name}_FILE", instance=runner.instance.name, path=path
+                    ),
+                    hint=_("give the user and the password with --user and RESPALDO_PASSWORD"),
+                )
+            return read.stdout.decode().removesuffix("\n")
+    return None

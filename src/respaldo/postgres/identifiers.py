@@ -1,0 +1,26 @@
+"""Names and literals as SQL text."""
+
+from __future__ import annotations
+
+
+def quote_identifier(name: str) -> str:
+    """Return a name as a quoted identifier, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(value: str) -> str:
+    """Return a value as a literal, for a session with ``standard_conforming_strings = on``."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def qualify(schema: str, name: str) -> str:
+    """Return ``"schema"."name"``."""
+    return f"{quote_identifier(schema)}.{quote_identifier(name)}"
+
+
+def relation_pattern(schema: str, name: str) -> str:
+    """Return a pattern for pg_dump's switches that matches this one relation and no other.
+
+    Inside double quotes ``*``, ``?`` and ``|`` are themselves (PostgreSQL 18, app-psql, Patterns).
+    """
+    return qualify(schema, name)

@@ -1,0 +1,119 @@
+"""Text that comes out of the environment piece by piece, with the proof that it came whole."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from respaldo.environments.base import Process, Runner
+from respaldo.errors import StreamCutError
+from respaldo.language import _
+from respaldo.postgres.complaints import explain
+from respaldo.postgres.session import Session
+from respaldo.postgres.unpack import make_unpacker
+
+_TRAILER_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a stream. ``stored``: the zstd bytes as they came (the pieces' add up to one frame), or None where
+    the instance has no zstd and the reader must compress. ``text``: the same, decompressed."""
+
+    stored: bytes | None
+    text: bytes
+
+
+def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Iterator[Piece]:
+    """Yield a stream's pieces up to the end of its frame, and return its trailer line (without the mark).
+
+    ``read`` returns ``b""`` at the stream's end or raises. Raise StreamCutError where no trailer follows the frame.
+    """
+    unpacker = make_unpacker(compressor, mark)
+    is_zstd = compressor == "zstd"
+    while not unpacker.is_done:
+        data = read()
+        if not data:
+            raise StreamCutError(_("the stream ended before its trailer"))
+        for text in unpacker.feed(data):
+            yield Piece(b"" if is_zstd else None, text)
+        if is_zstd:
+            yield Piece(data[: len(data) - len(unpacker.rest)], b"")
+    trailer = unpacker.rest
+    while not trailer.endswith(b"\n") or not trailer.strip():
+        data = read()
+        if not data or len(trailer) > _TRAILER_BYTES:
+            raise StreamCutError(_("the stream ended before its trailer"))
+        trailer += data
+    text = trailer.decode(errors="replace").strip()
+    if not text.startswith(mark):
+        raise StreamCutError(_("the stream's trailer is not the one that was asked for"))
+    return text.removeprefix(mark).strip()
+
+
+class RowStream:
+    """The rows of one query, in COPY's text format. Iterate to the end once; then ``rows`` is the server's own count."""
+
+    def __init__(self, session: Session, query: str) -> None:
+        command = session.tools.compress_command
+        # psql reads a backslash command to the end of its line, and prints the rows' count only where it is not quiet.
+        copy = f"\\copy ({query}) TO " + ("STDOUT" if command == "cat" else f"PROGRAM '{command}'")
+        self._session = session
+        self._mark = session.begin(copy)
+        self.rows = -1
+
+    def __iter__(self) -> Iterator[Piece]:
+        trailer = yield from read_pieces(self._session.read, self._session.tools.compressor, self._mark)
+        self.rows = int(trailer)
+
+
+# Runs "$@" through a compressor. The trailer holds both exit statuses; a reader that vanishes (its side of stdin
+# ends) takes the command with it, which would otherwise run on to its end with its transaction and its locks.
+# Every child is waited for. An orphan falls to process 1, which in a container is PostgreSQL's postmaster: it takes a
+# child that a signal ended for a crashed backend of its own, and restarts the whole server (seen with 13 to 18).
+_PIPE = r"""
+mark=$1 compress=$2; shift 2
+exec 3<&0 4>&1
+statuses=$( {
+  {
+    "$@" </dev/null 3<&- 4>&- 5>&- &
+    command=$!
+    ( read -r line <&3; kill -TERM "$command" ) >/dev/null 2>&1 4>&- 5>&- &
+    watcher=$!
+    wait "$command"; echo "$?" >&5
+    kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
+  } | { $compress >&4 5>&-; echo "$?" >&5; }
+} 5>&1 )
+echo "$mark" $statuses
+"""
+
+
+class CommandStream:
+    """The output of one command inside the instance, compressed there. Iterate to the end once."""
+
+    def __init__(self, runner: Runner, argv: Sequence[str], *, env: dict[str, str], compressor: str, compress: str) -> None:
+        self._mark = f"respaldo-{secrets.token_hex(16)}"
+        self._program = argv[0].rsplit("/", 1)[-1]
+        self._compressor = compressor
+        self._process: Process = runner.start(
+            ["sh", "-c", _PIPE, "sh", self._mark, compress, *argv], env=env, stdin=True
+        )
+
+    def __iter__(self) -> Iterator[Piece]:
+        with self._process:
+            try:
+                trailer = yield from read_pieces(self._process.read, self._compressor, self._mark)
+            except StreamCutError:
+                status = self._process.wait(timeout_s=30)
+                stderr = self._process.stderr_tail()
+                if stderr.strip():
+                    raise explain(self._program, stderr, status) from None
+                raise
+            if re.fullmatch(r"0 0", trailer) is None:
+                raise explain(self._program, self._process.stderr_tail(), int(trailer.split()[0] or 1))
+
+    def warnings(self) -> bytes:
+        """Return what the command wrote to its standard error."""
+        return self._process.stderr_tail()

@@ -1,0 +1,90 @@
+"""One PostgreSQL server as seen from beside it: how to connect, its tools, its facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from respaldo.environments.base import Runner
+from respaldo.errors import PostgresError
+from respaldo.language import _
+from respaldo.postgres.connection import Connection, ConnectionOverrides, resolve_connection
+from respaldo.postgres.session import Session
+from respaldo.postgres.tools import Tools, find_tools
+
+OLDEST_SUPPORTED = 130000
+# ctid range scans came with version 14 (release notes of PostgreSQL 14, E.25.3.1.2).
+RANGE_SCANS_SINCE = 140000
+
+_FACTS = """
+SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
+       pg_catalog.current_setting('server_version') AS version,
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
+       pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collation, d.datctype AS ctype,
+       d.oid::text AS database_oid, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+       pg_catalog.current_setting('block_size')::int AS block_size,
+       r.rolsuper AS is_superuser, (r.rolsuper OR r.rolbypassrls) AS bypasses_rls, r.rolname AS role,
+       pg_catalog.pg_is_in_recovery() AS is_standby
+  FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
+ WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What does not change while a backup runs. ``version_num`` is libpq's (150004); ``block_size`` in bytes."""
+
+    version_num: int
+    version: str
+    system_identifier: str
+    encoding: str
+    collation: str
+    ctype: str
+    database_oid: str
+    owner: str
+    block_size: int
+    is_superuser: bool
+    bypasses_rls: bool
+    role: str
+    is_standby: bool
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10000
+
+    @property
+    def short_version(self) -> str:
+        """The version without the packager's remark: ``15.4``."""
+        return self.version.split()[0]
+
+    @property
+    def has_range_scans(self) -> bool:
+        return self.version_num >= RANGE_SCANS_SINCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Everything that is needed to open a session or start a tool. Thread-safe."""
+
+    runner: Runner
+    connection: Connection
+    tools: Tools
+    facts: ServerFacts
+
+    def open_session(self, database: str | None = None) -> Session:
+        return Session(self.runner, self.tools, self.connection, database=database)
+
+
+def connect(runner: Runner, overrides: ConnectionOverrides) -> Server:
+    """Find the tools and the way in, and read the server's facts.
+
+    Raise PostgresError, with a hint, where this is no PostgreSQL image, the server refuses us, or is too old.
+    """
+    tools = find_tools(runner)
+    connection = resolve_connection(runner, overrides)
+    with Session(runner, tools, connection) as session:
+        facts = ServerFacts(**next(session.query(_FACTS)))
+    if facts.version_num < OLDEST_SUPPORTED:
+        raise PostgresError(
+            _("PostgreSQL {version} is not supported").format(version=facts.version),
+            hint=_("versions 13 to 18 are; dump older ones with their own pg_dump"),
+        )
+    return Server(runner=runner, connection=connection, tools=tools, facts=facts)

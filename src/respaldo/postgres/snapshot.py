@@ -1,0 +1,143 @@
+"""One consistent view of a database for many sessions: the coordinator that exports it and keeps it alive.
+
+Locks come before the snapshot. TRUNCATE and a rewriting ALTER TABLE are not MVCC-safe (PostgreSQL 18, 13.6): a table
+truncated between snapshot and lock would read as empty. In a REPEATABLE READ transaction LOCK takes no snapshot, so
+what is locked first cannot change in a way that the snapshot does not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from respaldo.errors import PostgresError
+from respaldo.language import _
+from respaldo.postgres.server import Server, ServerFacts
+from respaldo.postgres.session import Session
+from respaldo.postgres.tables import Table, list_tables, require_readable
+
+_ATTEMPTS = 5
+_LOCKS_PER_STATEMENT = 500
+
+_HOLDERS = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, l.pid,
+       coalesce(nullif(a.application_name, ''), a.usename, '?') AS who
+  FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+ WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+ ORDER BY 1 LIMIT 5"""
+
+
+def read_settings(facts: ServerFacts) -> str:
+    """Return what pg_dump's own connection sets before it reads (pg_dump.c, setup_connection), and three of ours.
+
+    A role's or a database's settings must not change what is written. Ours: plans that keep the heap's order, and
+    range scans wherever a range is asked for.
+    """
+    encoding = facts.encoding
+    timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    if facts.version_num >= 170000:
+        timeouts.append("transaction_timeout")
+    return "".join(f"SET {name} = 0;\n" for name in timeouts) + (
+        "SET DateStyle = ISO;\nSET IntervalStyle = POSTGRES;\nSET extra_float_digits = 3;\nSET bytea_output = hex;\n"
+        "SET xmloption = content;\nSET row_security = off;\nSET synchronize_seqscans = off;\n"
+        "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
+        f"SET client_encoding = '{encoding}';\n"
+        "SET max_parallel_workers_per_gather = 0;\nSET enable_seqscan = off;\nSET jit = off;\n"
+    )
+
+
+class Snapshot:
+    """A snapshot held by a session of its own until the ``with`` block ends.
+
+    ``tables`` is what it sees. Each of them is locked against being dropped, truncated or altered meanwhile.
+    """
+
+    def __init__(self, server: Server, *, lock_timeout_s: int) -> None:
+        self._server = server
+        self._lock_timeout_s = lock_timeout_s
+        self._session, self.identifier, self.tables = self._take()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._session.__exit__(kind, error, trace)
+
+    def open_reader(self) -> Session:
+        """Return a new session that reads under this snapshot, set as pg_dump would set it."""
+        session = self._server.open_session()
+        session.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
+            f"SET TRANSACTION SNAPSHOT '{self.identifier}';\n" + read_settings(self._server.facts)
+        )
+        return session
+
+    def finish(self) -> None:
+        """See that the snapshot was held to the end; raise PostgresError where its session was ended."""
+        self._session.execute("COMMIT;")
+
+    def _take(self) -> tuple[Session, str, list[Table]]:
+        """Lock what there is, export, and look again: until nothing changed in between."""
+        with self._server.open_session() as session:
+            known = list_tables(session)
+        for _attempt in range(_ATTEMPTS):
+            require_readable(known, self._server.facts)
+            session = self._server.open_session()
+            try:
+                taken = self._try(session, known)
+            except BaseException:
+                session.__exit__(None, None, None)
+                raise
+            if isinstance(taken, str):
+                return session, taken, known
+            session.__exit__(None, None, None)
+            known = taken
+        raise PostgresError(
+            _("tables were created, dropped or rewritten at each of {count} attempts to take a snapshot").format(
+                count=_ATTEMPTS
+            ),
+            hint=_("run the backup when no schema change is running"),
+        )
+
+    def _try(self, session: Session, known: list[Table]) -> str | list[Table]:
+        """Return the exported snapshot, or the tables to lock in another attempt."""
+        lockable = [table.qualified for table in known if table.is_lockable]
+        try:
+            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
+            session.execute(f"SET LOCAL lock_timeout = '{self._lock_timeout_s}s';")
+            for start in range(0, len(lockable), _LOCKS_PER_STATEMENT):
+                names = ", ".join(f"ONLY {name}" for name in lockable[start : start + _LOCKS_PER_STATEMENT])
+                session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE;")
+            session.execute("SET LOCAL lock_timeout = 0;")
+        except PostgresError as error:
+            if "lock timeout" in error.message:
+                raise self._blocked() from error
+            if "does not exist" not in error.message:
+                raise
+            with self._server.open_session() as other:
+                return list_tables(other)
+        identifier = str(session.value("SELECT pg_catalog.pg_export_snapshot() AS s"))
+        seen = list_tables(session)
+        locked = {(table.oid, table.qualified) for table in known if table.is_lockable}
+        changed = any(table.is_rewritten for table in seen) or any(
+            (table.oid, table.qualified) not in locked for table in seen if table.is_lockable
+        )
+        if changed:
+            return seen
+        known[:] = seen
+        return identifier
+
+    def _blocked(self) -> PostgresError:
+        with self._server.open_session() as session:
+            holders = [_("{name} (process {pid}, {who})").format(**row) for row in session.query(_HOLDERS)]
+        return PostgresError(
+            _("waited {seconds} s for a lock that another session holds: {holders}").format(
+                seconds=self._lock_timeout_s, holders=", ".join(holders) or _("it has ended by now")
+            ),
+            hint=_("let that session finish, or end it with pg_terminate_backend(PID), and run the backup again"),
+        )
