@@ -53,8 +53,8 @@ def detect(
 def choose(environment: Environment, query: InstanceQuery) -> Instance:
     """Return the one running instance that the query means.
 
-    Of several, a single running one is taken where nothing was named. Raise UsageError where none or several match
-    (the error lists names), EnvironmentFailedError where the one that matches does not run.
+    Of several that match, the only one that runs is meant. Raise UsageError where none or several match (the error
+    lists names), EnvironmentFailedError where the one that matches does not run.
     """
     found = environment.find(query)
     if not found:

@@ -19,7 +19,7 @@ from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
 
 PROBE_S: Final = 2.0
-SOCKET_PLACES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 - PostgreSQL's own defaults
+SOCKET_PLACES: Final = ("/var/run/postgresql", "/tmp")
 #: PostgreSQL, "Message Formats", SSLRequest: length 8, code 80877103; a server answers with one byte.
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 #: What a program started here may see of this process: nothing else, least of all keys of an object store.

@@ -185,7 +185,7 @@ class LocalRunner(Runner):
             )
         except FileNotFoundError as error:
             return UnstartedProcess(127, f"{argv[0]}: {error.strerror}")
-        except (PermissionError, OSError) as error:
+        except OSError as error:
             return UnstartedProcess(126, f"{argv[0]}: {error.strerror}")
         return LocalProcess(child, argv[0])
 

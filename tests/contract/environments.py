@@ -1,0 +1,133 @@
+"""What the contract of environments runs on: a container of a real engine, and this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
+from respaldo.environments.docker import DockerEnvironment
+from respaldo.environments.local import LocalEnvironment
+from respaldo.environments.local_tools import REQUIRED
+from respaldo.errors import EnvironmentFailedError
+
+IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15", "postgres:14", "postgres:13")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One environment with one running instance, and how to make that instance die."""
+
+    environment: Environment
+    instance: Instance
+    runner: Runner
+    kill: Callable[[], None] | None = None
+    scratch: str = "/tmp"  # a directory where commands may write
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def require_docker() -> None:
+    """Skip without an engine or an image, or fail where RESPALDO_REQUIRE says that there must be one."""
+    try:
+        DockerEnvironment().check()
+        reason = "" if _find_image() else f"none of these images is there: {', '.join(IMAGES)}"
+    except EnvironmentFailedError as error:
+        reason = error.message
+    if reason and "docker" in os.environ.get("RESPALDO_REQUIRE", ""):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@contextmanager
+def docker_bench(**labels: str) -> Iterator[Bench]:
+    """A container that idles, of a PostgreSQL image."""
+    import docker
+
+    require_docker()
+    client = docker.from_env()
+    container = client.containers.run(
+        _find_image(),
+        ["3600"],
+        entrypoint="sleep",
+        init=True,
+        detach=True,
+        name=f"contract-{secrets.token_hex(4)}",
+        environment={"POSTGRES_PASSWORD": "pässword with spaces"},
+        labels={"contract": "yes", **{key.replace("_", "."): value for key, value in labels.items()}},
+    )
+    environment = DockerEnvironment()
+    try:
+        (instance,) = environment.find(InstanceQuery(name=container.name))
+        yield Bench(
+            environment=environment,
+            instance=instance,
+            runner=environment.open(instance),
+            kill=container.kill,
+            variables={"POSTGRES_PASSWORD": "pässword with spaces"},
+        )
+    finally:
+        container.remove(force=True, v=True)
+        environment.close()
+        client.close()
+
+
+@contextmanager
+def local_bench(folder: Path) -> Iterator[Bench]:
+    """This machine, with something that answers as a server does and files that are named as its programs."""
+    tools = folder / "bin"
+    tools.mkdir()
+    for program in REQUIRED:
+        (tools / program).touch(mode=0o755)
+    variables = {"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": "pässword with spaces"}
+    with answering_server() as port:
+        environment = LocalEnvironment("127.0.0.1", port, tools, variables)
+        (instance,) = environment.find(InstanceQuery())
+        yield Bench(
+            environment=environment,
+            instance=instance,
+            runner=environment.open(instance),
+            scratch=str(folder),
+            variables=variables | {"PATH": f"{tools}:{variables['PATH']}", "PGHOST": "127.0.0.1", "PGPORT": str(port)},
+        )
+
+
+@contextmanager
+def answering_server() -> Iterator[int]:
+    """Answer SSLRequest with "no", as a PostgreSQL server does; give the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _address = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    if connection.recv(8) == b"\0\0\0\x08\x04\xd2\x16\x2f":
+                        connection.sendall(b"N")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield int(server.getsockname()[1])
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _find_image() -> str:
+    import docker
+
+    client = docker.from_env()
+    try:
+        tags = {tag for image in client.images.list() for tag in image.tags}
+    finally:
+        client.close()
+    return next((image for image in IMAGES if image in tags), "")

@@ -1,0 +1,91 @@
+"""What only a container can do: be stopped, be paused, be found by its labels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from respaldo.environments.base import InstanceQuery
+from respaldo.environments.detect import choose
+from respaldo.environments.docker import DockerEnvironment
+from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
+from tests.contract.environments import Bench, docker_bench
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with docker_bench(com_docker_compose_service="contract-db") as made:
+        yield made
+
+
+def kill(bench: Bench) -> None:
+    assert bench.kill is not None
+    bench.kill()
+
+
+@pytest.mark.parametrize("script", ["while :; do echo y; done", "echo y; sleep 300"])
+def test_container_that_stops_mid_stream_is_a_cut(bench: Bench, script: str) -> None:
+    with bench.runner.start(["sh", "-c", script]) as process:
+        assert process.read()
+        killer = threading.Timer(0.3, kill, [bench])
+        killer.start()
+        with pytest.raises(StreamCutError):
+            while process.read():
+                pass
+            process.wait()
+        killer.join()
+
+
+def test_stopped_container_is_found_and_not_opened(bench: Bench) -> None:
+    kill(bench)
+    (found,) = bench.environment.find(InstanceQuery(name=bench.instance.name))
+    assert not found.is_running
+    with pytest.raises(EnvironmentFailedError) as caught:
+        bench.environment.open(found)
+    assert caught.value.hint == f"docker start {found.name}"
+    with pytest.raises(EnvironmentFailedError) as caught:
+        choose(bench.environment, InstanceQuery(name=found.name))
+    assert caught.value.hint == f"docker start {found.name}"
+    with pytest.raises(EnvironmentFailedError) as caught:
+        bench.runner.run(["true"])
+    assert caught.value.hint
+    assert "409" in caught.value.message
+
+
+@pytest.mark.parametrize("form", ["/{name}", "{id}", "{short}", "contract-db"])
+def test_find_knows_every_way_to_say_a_name(bench: Bench, form: str) -> None:
+    said = form.format(name=bench.instance.name, id=bench.instance.id, short=bench.instance.id[:12])
+    assert [one.id for one in bench.environment.find(InstanceQuery(name=said))] == [bench.instance.id]
+
+
+def test_find_by_labels_needs_all_of_them(bench: Bench) -> None:
+    query = InstanceQuery(labels={"contract": "yes", "com.docker.compose.service": "contract-db"})
+    assert choose(bench.environment, query).id == bench.instance.id
+    assert not bench.environment.find(InstanceQuery(labels={"contract": "no"}))
+
+
+def test_drill_is_found_by_name_only() -> None:
+    with docker_bench(respaldo_drill="yes") as bench:
+        assert bench.instance.name not in [one.name for one in bench.environment.find(InstanceQuery())]
+        assert bench.environment.find(InstanceQuery(name=bench.instance.name))
+
+
+def test_several_are_listed_with_the_flag_that_picks_one(bench: Bench) -> None:
+    with docker_bench() as other, pytest.raises(UsageError) as caught:
+        choose(bench.environment, InstanceQuery(labels={"contract": "yes"}))
+    assert bench.instance.name in caught.value.message
+    assert other.instance.name in caught.value.message
+    assert "--container" in (caught.value.hint or "")
+
+
+def test_removed_container_is_said_to_be_gone() -> None:
+    with docker_bench() as bench:
+        instance = bench.instance
+    environment = DockerEnvironment()
+    with pytest.raises(EnvironmentFailedError, match=instance.name):
+        environment.open(instance)
+    environment.close()
