@@ -2,6 +2,7 @@
 # Everything happens in .venv; once it is there, nothing needs the network.
 
 SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +20,7 @@ unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NA
 unexport $(filter PG% POSTGRES_% RETENTION_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format demo bench locale lock clean
+.PHONY: help install test images lint format demo bench locale lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -40,6 +41,9 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 
 test: $(INSTALLED) ## run every test that this machine can run, and say which it could not, and why
 	$(BIN)/python -m pytest -ra $(ARGS)
+
+images: ## bring up the PostgreSQL images that the tests use: those the engine lacks (root, mmdebstrap)
+	$(PYTHON) tests/rig/postgres_image.py 13 15 17 18 nozstd bare
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, codespell: the same here and in CI
 	$(BIN)/ruff check $(CHECKED)

@@ -61,7 +61,7 @@ def import_changes(major: int) -> list[str]:
         "VOLUME /var/lib/postgresql/data",
         "EXPOSE 5432",
         'ENTRYPOINT ["docker-entrypoint.sh"]',
-        'CMD ["postgres","-c","listen_addresses=*"]',
+        'CMD ["postgres"]',
     ]
 
 

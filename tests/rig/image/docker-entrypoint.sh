@@ -39,6 +39,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   initdb -D "$PGDATA" -U "$POSTGRES_USER" --pwfile=<(printf '%s\n' "${POSTGRES_PASSWORD:-unused}") \
     --auth-local=trust --auth-host=scram-sha-256 -E UTF8 --locale=C.UTF-8 $POSTGRES_INITDB_ARGS >/dev/null
   printf 'host all all all %s\n' "$POSTGRES_HOST_AUTH_METHOD" >>"$PGDATA/pg_hba.conf"
+  printf "listen_addresses = '*'\n" >>"$PGDATA/postgresql.conf"
   pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start >/dev/null
   run() { psql -v ON_ERROR_STOP=1 --no-password --no-psqlrc -U "$POSTGRES_USER" "$@"; }
   if [ "$POSTGRES_DB" != postgres ]; then
