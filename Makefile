@@ -46,11 +46,15 @@ images: ## bring up the PostgreSQL images that the tests use: those the engine l
 	$(PYTHON) tests/rig/postgres_image.py 13 15 17 18 nozstd bare
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter, codespell: the same here and in CI
-	$(BIN)/ruff check $(CHECKED)
-	$(BIN)/ruff format --check $(CHECKED)
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/codespell
+	@status=0; \
+	check() { echo "$$*"; "$$@" || status=1; }; \
+	check $(BIN)/ruff check $(CHECKED); \
+	check $(BIN)/ruff format --check $(CHECKED); \
+	check $(BIN)/mypy; \
+	check $(BIN)/lint-imports; \
+	files=$$(git ls-files --cached --others --exclude-standard); \
+	echo $(BIN)/codespell; xargs -d '\n' $(BIN)/codespell <<<"$$files" || status=1; \
+	exit $$status
 
 format: $(INSTALLED) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix $(CHECKED)
