@@ -1,0 +1,275 @@
+"""A repository: which backups there are, who may write, and how a backup comes and goes. Bytes only, no meaning."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import timedelta
+
+from respaldo.clock import Clock
+from respaldo.errors import (
+    DamagedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RepositoryError,
+    StorageError,
+    UsageError,
+)
+from respaldo.language import _
+from respaldo.repository.fields import FieldError
+from respaldo.repository.format import (
+    FORMAT,
+    LOCKS,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MAX_REPOSITORY_BYTES,
+    PROOF,
+    REPOSITORY,
+    check_backup_name,
+    decode_name,
+    encode_name,
+    is_backup_name,
+    is_uid,
+)
+from respaldo.repository.lock import Lease
+from respaldo.repository.manifest import decode_manifest, format_instant, seal, unseal
+from respaldo.repository.reader import BackupReader
+from respaldo.repository.records import BackupListing, BackupType, DamagedBackup, Manifest, TargetPath
+from respaldo.repository.writer import BackupWriter
+from respaldo.storage.base import Storage
+
+UNFINISHED_AGE = timedelta(hours=1)
+"""A temporary file untouched for so long is a dead run's: a live one writes at least at every segment."""
+
+
+class Repository:
+    """The backups of one or more targets on a storage. Thread-safe; between processes, writers hold a lease."""
+
+    def __init__(self, storage: Storage, clock: Clock, *, uid: str) -> None:
+        self.storage = storage
+        self.uid = uid
+        self._clock = clock
+
+    @classmethod
+    def open(cls, storage: Storage, clock: Clock) -> Repository:
+        """Open the repository on ``storage``. Raise RepositoryError where there is none, or none of this format."""
+        try:
+            data = storage.get(REPOSITORY, limit_bytes=MAX_REPOSITORY_BYTES)
+        except ObjectNotFoundError as error:
+            raise RepositoryError(
+                _("there is no repository in {location}").format(location=storage.location),
+                hint=_("Make a first backup there with respaldo backup, or name the right directory with --dir."),
+            ) from error
+        try:
+            fields = unseal(data)
+            version, uid = fields.count("format"), fields.text("id")
+            if not is_uid(uid):
+                raise FieldError("its id is none")
+        except FieldError as error:
+            raise DamagedError(
+                _("{name} in {location} is damaged: {reason}").format(
+                    name=REPOSITORY, location=storage.location, reason=error
+                ),
+                hint=_("The backups beside it are whole: copy {name} from a copy of this repository.").format(
+                    name=REPOSITORY
+                ),
+            ) from error
+        if version != FORMAT:
+            raise RepositoryError(
+                _("the repository in {location} has format {version}, this version reads format {known}").format(
+                    location=storage.location, version=version, known=FORMAT
+                ),
+                hint=_("Install a newer respaldo."),
+            )
+        return cls(storage, clock, uid=uid)
+
+    @classmethod
+    def open_or_create(cls, storage: Storage, clock: Clock) -> Repository:
+        """Open the repository on ``storage``, or begin one there. Of several who begin at once all open the same."""
+        document: dict[str, object] = {
+            "format": FORMAT,
+            "id": secrets.token_hex(16),
+            "created": format_instant(clock.now()),
+        }
+        try:
+            storage.size(REPOSITORY)
+        except ObjectNotFoundError:
+            try:
+                storage.put_if_absent(REPOSITORY, seal(document))
+            except ObjectExistsError:
+                return cls.open(storage, clock)
+        return cls.open(storage, clock)
+
+    def targets(self) -> list[TargetPath]:
+        """Return every target that has a directory here, sorted."""
+        found = []
+        for instance in self.storage.list_directories():
+            name = None if instance == LOCKS else decode_name(instance)
+            if name is not None:
+                databases = (decode_name(database) for database in self.storage.list_directories(instance))
+                found += [TargetPath(instance=name, database=database) for database in databases if database]
+        return sorted(found)
+
+    def backups(self, target: TargetPath) -> BackupListing:
+        """Return a target's backups, the oldest first. Damaged manifests stand apart and fail nothing."""
+        manifests, damaged = [], []
+        for name in self.storage.list_directories(_directory(target)):
+            if not is_backup_name(name):
+                continue
+            try:
+                manifest = self._manifest(target, name)
+            except DamagedError as error:
+                damaged.append(DamagedBackup(name=name, error=error))
+            else:
+                manifests += [manifest] if manifest else []
+        manifests.sort(key=lambda manifest: (manifest.started, manifest.name))
+        return BackupListing(manifests=tuple(manifests), damaged=tuple(damaged))
+
+    def acquire(self, target: TargetPath) -> Lease:
+        """Take the lease on a target, or raise LockedError that says who holds it."""
+        lease = Lease(self.storage, self._clock, target)
+        lease.acquire()
+        return lease
+
+    def begin(
+        self,
+        target: TargetPath,
+        name: str,
+        *,
+        type: BackupType,
+        base: BackupReader | None,
+        lease: Lease,
+        replace: bool = False,
+    ) -> BackupWriter:
+        """Begin a backup. Raise UsageError for a name that cannot be one, is in use and not to be replaced, or is that
+        of a full that others are based on."""
+        check_backup_name(name)
+        if lease.target != target:
+            raise ValueError(f"the lease is on {lease.target}")
+        if (base is not None) != (type is BackupType.INCREMENTAL):
+            raise ValueError("an incremental has a base, a full has none")
+        if base is not None and (base.manifest.type is not BackupType.FULL or base.manifest.target != target):
+            raise ValueError("a base is a full of the same target")
+        lease.check()
+        replaced = self._manifest(target, name)
+        if replaced is not None:
+            self._check_replaceable(replaced, base=base, replace=replace)
+        return BackupWriter(
+            self.storage,
+            self._clock,
+            _directory(target, name),
+            target=target,
+            name=name,
+            type=type,
+            base=base,
+            lease=lease,
+            replaced=replaced,
+            remove_replaced=self._remove_replaced,
+        )
+
+    def reader(self, target: TargetPath, name: str) -> BackupReader:
+        """Open a committed backup; RepositoryError where there is none of that name, DamagedError for its manifest."""
+        check_backup_name(name)
+        manifest = self._manifest(target, name)
+        if manifest is None:
+            raise RepositoryError(
+                _("there is no backup {target}/{name}").format(target=target, name=name),
+                hint=_("respaldo list shows those that there are."),
+            )
+        return BackupReader(self.storage, _directory(target, name), manifest, lambda: self._base_of(manifest))
+
+    def remove(self, target: TargetPath, name: str) -> None:
+        """Remove a backup: its manifest first, so that one interrupted is a leftover and never half a backup.
+
+        Repeatable. Incrementals based on it are lost with it; who calls has looked.
+        """
+        check_backup_name(name)
+        directory = _directory(target, name)
+        self.storage.delete(f"{directory}/{MANIFEST}")
+        for stored in self.storage.list(directory):
+            self.storage.delete(stored.name)
+
+    def sweep(self, target: TargetPath, lease: Lease) -> int:
+        """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,
+        objects their manifest does not list, temporary files. Call it before ``begin``: the backup in the making has
+        no manifest either. A backup whose manifest is damaged is left alone."""
+        if lease.target != target:
+            raise ValueError(f"the lease is on {lease.target}")
+        lease.check()
+        removed = 0
+        for name in self.storage.list_directories(_directory(target)):
+            if is_backup_name(name):
+                for leftover in self._leftovers(target, name):
+                    self.storage.delete(leftover)
+                    removed += 1
+        return removed + self.storage.sweep(_directory(target), older_than=self._clock.now() - UNFINISHED_AGE)
+
+    def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
+        try:
+            manifest = self._manifest(target, name)
+        except DamagedError:
+            return
+        listed = {MANIFEST}
+        if manifest is not None:
+            listed |= {manifest.prefix + entry.name for entry in manifest.objects}
+        directory = _directory(target, name)
+        for stored in list(self.storage.list(directory)):
+            rest = stored.name.removeprefix(f"{directory}/")
+            if rest not in listed and not (manifest is not None and PROOF.fullmatch(rest)):
+                yield stored.name
+
+    def _remove_replaced(self, manifest: Manifest) -> None:
+        """Remove everything of the backup that ``manifest`` has replaced, its proofs too: they prove another one."""
+        directory = _directory(manifest.target, manifest.name)
+        listed = {MANIFEST} | {manifest.prefix + entry.name for entry in manifest.objects}
+        for stored in list(self.storage.list(directory)):
+            if stored.name.removeprefix(f"{directory}/") not in listed:
+                self.storage.delete(stored.name)
+
+    def _manifest(self, target: TargetPath, name: str) -> Manifest | None:
+        path = f"{_directory(target, name)}/{MANIFEST}"
+        try:
+            data = self.storage.get(path, limit_bytes=MAX_MANIFEST_BYTES)
+        except ObjectNotFoundError:
+            return None
+        except StorageError as error:
+            if self.storage.size(path) <= MAX_MANIFEST_BYTES:
+                raise
+            message = _("the manifest of {target}/{name} is damaged: it is too large")
+            raise DamagedError(message.format(target=target, name=name)) from error
+        return decode_manifest(data, target=target, name=name)
+
+    def _base_of(self, manifest: Manifest) -> BackupReader:
+        hint = _("Restore from a full backup, or bring {base} back from a copy of the repository.")
+        base = manifest.base or ""
+        try:
+            reader = self.reader(manifest.target, base)
+        except DamagedError:
+            raise
+        except RepositoryError as error:
+            message = _("backup {name} needs its base {base}, which is missing")
+            raise DamagedError(message.format(name=manifest.name, base=base), hint=hint.format(base=base)) from error
+        if reader.manifest.uid != manifest.base_uid or reader.manifest.type is not BackupType.FULL:
+            message = _("backup {name} needs its base {base}, which is another backup by now")
+            raise DamagedError(message.format(name=manifest.name, base=base), hint=hint.format(base=base))
+        return reader
+
+    def _check_replaceable(self, replaced: Manifest, *, base: BackupReader | None, replace: bool) -> None:
+        if not replace:
+            raise UsageError(
+                _("a backup named {name} exists already").format(name=replaced.name),
+                hint=_("Choose another name, or replace it with --replace."),
+            )
+        users = [m.name for m in self.backups(replaced.target).manifests if m.base == replaced.name]
+        if users or (base is not None and base.manifest.name == replaced.name):
+            raise UsageError(
+                _("{name} cannot be replaced: these are based on it: {users}").format(
+                    name=replaced.name, users=", ".join(users) or replaced.name
+                ),
+                hint=_("Choose another name, or remove those first."),
+            )
+
+
+def _directory(target: TargetPath, backup: str | None = None) -> str:
+    directory = f"{encode_name(target.instance)}/{encode_name(target.database)}"
+    return directory if backup is None else f"{directory}/{backup}"
