@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.contract.environments import Bench, docker_bench, local_bench
 
 from respaldo.environments.base import InstanceQuery, Process, Runner
 from respaldo.environments.tail import TAIL_BYTES
 from respaldo.errors import EnvironmentFailedError, StreamCutError
-from tests.contract.environments import Bench, docker_bench, local_bench
 
 BLOCK = bytes(range(256)) + random.Random(7).randbytes((1 << 20) - 256)
 BLOCKS = 64
@@ -184,16 +184,29 @@ def test_end_of_input_is_delivered_while_output_goes_on(runner: Runner) -> None:
             process.write(b"more")
 
 
-def test_input_that_nobody_reads_any_more_is_a_cut_with_the_reason(runner: Runner) -> None:
-    with runner.start(["sh", "-c", "echo first >&2; echo reason >&2; exit 3"], stdin=True) as process:
-        reader = threading.Thread(target=read_all, args=(process,))
-        reader.start()
+@pytest.mark.parametrize("is_read", [True, False])
+def test_input_that_nobody_reads_any_more_is_a_cut_with_the_reason(runner: Runner, is_read: bool) -> None:
+    script = "head -c 9 >/dev/null; echo said; echo first >&2; echo reason >&2; exit 3"
+    with runner.start(["sh", "-c", script], stdin=True) as process, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_all, process) if is_read else None
+        begun = time.monotonic()
         with pytest.raises(StreamCutError, match="reason"):
-            for _turn in range(BLOCKS):
-                process.write(BLOCK)
-        reader.join()
+            process.write(BLOCK * BLOCKS)
+        assert time.monotonic() - begun < 5
+        assert (reading.result() if reading else read_all(process)) == b"said\n"
         assert process.wait() == 3
         assert process.stderr_tail() == b"first\nreason\n"
+
+
+def test_command_that_closes_its_output_still_gets_its_input(bench: Bench) -> None:
+    path = f"{bench.scratch}/redirected"
+    script = 'exec >"$1" 2>/dev/null; sleep 0.5; exec cat'
+    with bench.runner.start(["sh", "-c", script, "sh", path], stdin=True) as process:
+        for _turn in range(BLOCKS):
+            process.write(BLOCK)
+        process.close_stdin()
+        assert process.wait() == 0
+    assert bench.runner.run(["sha256sum", path]).stdout.split()[0].decode() == DIGEST
 
 
 def test_run_of_a_command_that_leaves_input_unread_is_no_error(runner: Runner) -> None:

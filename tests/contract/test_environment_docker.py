@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from tests.contract.environments import Bench, docker_bench
 
-from respaldo.environments.base import InstanceQuery
+from respaldo.environments.base import InstanceQuery, Process
 from respaldo.environments.detect import choose
 from respaldo.environments.docker import DockerEnvironment
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
-from tests.contract.environments import Bench, docker_bench
 
 pytestmark = pytest.mark.docker
 
@@ -27,6 +27,12 @@ def kill(bench: Bench) -> None:
     bench.kill()
 
 
+def read_to_status(process: Process) -> int:
+    while process.read():
+        pass
+    return process.wait()
+
+
 @pytest.mark.parametrize("script", ["while :; do echo y; done", "echo y; sleep 300"])
 def test_container_that_stops_mid_stream_is_a_cut(bench: Bench, script: str) -> None:
     with bench.runner.start(["sh", "-c", script]) as process:
@@ -34,9 +40,7 @@ def test_container_that_stops_mid_stream_is_a_cut(bench: Bench, script: str) -> 
         killer = threading.Timer(0.3, kill, [bench])
         killer.start()
         with pytest.raises(StreamCutError):
-            while process.read():
-                pass
-            process.wait()
+            read_to_status(process)
         killer.join()
 
 

@@ -27,6 +27,9 @@ MARK: Final = "RESPALDO_PROCESS"
 STATUS_S: Final = 30.0
 GRACE_S: Final = 0.5
 NOT_FOUND: Final = 127
+KILLED: Final = 128 + 9
+AHEAD_S: Final = 1.0
+AHEAD_BYTES: Final = 1 << 20
 _END_MARKED: Final = (
     'for p in /proc/[0-9]*; do grep -q "$1" "$p/environ" 2>/dev/null && kill "${p#/proc/}" 2>/dev/null; done; :'
 )
@@ -76,6 +79,7 @@ class DockerProcess(Process):
         self._reading = threading.Lock()
         self._closing = threading.Lock()
         self._closed = threading.Event()
+        self._ahead = b""
         self._status: int | None = None
         self._is_input_ended = not has_stdin
 
@@ -89,6 +93,7 @@ class DockerProcess(Process):
         try:
             self._wire.send(data)
         except OSError as error:
+            self._read_ahead()
             reason = self._errors.last_line() or str(error)
             raise StreamCutError(
                 _("{program} in {name} stopped reading its input: {reason}").format(
@@ -133,10 +138,24 @@ class DockerProcess(Process):
         with self._reading:
             if self._closed.is_set():
                 raise self._cut(_("it was closed"))
+            if self._ahead:
+                data, self._ahead = self._ahead[:size], self._ahead[size:]
+                return data
             data = self._frames.read(size, deadline_s)
             if not data and self._closed.is_set():
                 raise self._cut(_("it was closed"))
             return data
+
+    def _read_ahead(self) -> None:
+        """After a command stopped reading its input: fetch what it said last, no more than lies in the socket."""
+        limit_s = time.monotonic() + AHEAD_S
+        if self._reading.acquire(timeout=AHEAD_S):
+            try:
+                with suppress(StreamCutError, TimeoutError):
+                    while len(self._ahead) < AHEAD_BYTES and (data := self._frames.read(AHEAD_BYTES, limit_s)):
+                        self._ahead += data
+            finally:
+                self._reading.release()
 
     def _ask_status(self, limit_s: float) -> int:
         """Ask until the engine has noticed the end: it closes the stream before it stores the status."""
@@ -150,7 +169,7 @@ class DockerProcess(Process):
                     return NOT_FOUND
                 if is_known and status == 0:
                     return 0
-                if (is_known or pause_s > 0.1) and not self._exec.is_container_alive():
+                if (is_known or pause_s > 0.1) and not self._is_container_alive(status):
                     raise self._cut(_("the container stopped"))
             except StreamCutError:
                 raise
@@ -161,6 +180,14 @@ class DockerProcess(Process):
             if time.monotonic() >= limit_s or self._closed.wait(pause_s):
                 raise self._cut(_("the engine cannot tell its exit status"))
             pause_s = min(pause_s * 2, 0.5)
+
+    def _is_container_alive(self, status: int | None) -> bool:
+        # A container's end kills its commands, and the engine hears of theirs before it hears of its own.
+        limit_s = time.monotonic() + (GRACE_S if status == KILLED else 0)
+        while is_alive := self._exec.is_container_alive():
+            if time.monotonic() >= limit_s or self._closed.wait(0.05):
+                break
+        return is_alive
 
     def _end(self) -> None:
         """Let the command end by the end of its input; after a moment, end it."""

@@ -25,7 +25,7 @@ class Wire(ABC):
 
     @abstractmethod
     def receive_into(self, view: memoryview, timeout_s: float | None = None) -> int:
-        """Fill the start of ``view`` with what there is and return how much; 0 at the end.
+        """Fill the start of ``view`` with what there is and return how much; 0 at the end, which ends a sender too.
 
         Raise TimeoutError where nothing came in time, OSError where the connection broke.
         """
@@ -46,9 +46,17 @@ class Wire(ABC):
         with self._receiving, self._sending:
             self._connection.close()
 
+    def _end_both(self) -> None:
+        # Docker closes its direction at a command's end and leaves the other open until its garbage collector
+        # comes by: a sender with its buffers full would wait for it.
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def _await(self, timeout_s: float | None) -> None:
         if timeout_s is None:
             return
+        if self._connection.fileno() < 0:
+            raise ConnectionAbortedError("the connection was closed here")
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         if not poll.poll(max(0.0, timeout_s) * 1000):
@@ -61,11 +69,27 @@ class PlainWire(Wire):
     def receive_into(self, view: memoryview, timeout_s: float | None = None) -> int:
         with self._receiving:
             self._await(timeout_s)
-            return self._connection.recv_into(view)
+            count = self._connection.recv_into(view)
+            if not count:
+                self._end_both()
+            return count
 
     def send(self, data: bytes | memoryview) -> None:
         with self._sending:
-            self._connection.sendall(data)
+            rest = memoryview(data)
+            while rest:
+                try:
+                    rest = rest[self._connection.send(rest, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    self._await_room()
+
+    def _await_room(self) -> None:
+        """Wait until more can be sent; notice by itself the other side's end, for when nobody receives meanwhile."""
+        hung_up = getattr(select, "POLLRDHUP", 0)  # Linux only; elsewhere the receiver notices
+        poll = select.poll()
+        poll.register(self._connection, select.POLLOUT | hung_up)
+        if any(event & hung_up for _descriptor, event in poll.poll()):
+            raise BrokenPipeError("the other side has ended")
 
     def end(self) -> None:
         with self._sending:
@@ -108,6 +132,7 @@ class TlsWire(Wire):
                     try:
                         data = self._tls.read(len(view))
                     except ssl.SSLZeroReturnError:
+                        self._end_both()
                         return 0
                     view[: len(data)] = data
                     return len(data)
