@@ -244,7 +244,7 @@ def test_commit_without_the_lease_is_refused(repository: Repository, storage: Me
         repository.acquire(TARGET) as lease,
         repository.begin(TARGET, "full", type=BackupType.FULL, base=None, lease=lease) as writer,
     ):
-        storage.delete("locks/pc_db%2Fventas%2Fñ.json")
+        storage.delete("locks/pc_db+ventas%2Fñ.json")
         with pytest.raises(LockedError):
             writer.commit(facts())
     assert repository.backups(TARGET).manifests == ()

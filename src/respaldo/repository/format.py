@@ -126,5 +126,5 @@ def is_uid(text: str) -> bool:
 
 def lock_stem(instance: str, database: str) -> str:
     """Return a target's lock name without its ending; one that would be too long is named by its digest."""
-    stem = f"{encode_name(instance)}%2F{encode_name(database)}"
+    stem = f"{encode_name(instance)}+{encode_name(database)}"  # "+" is in no encoded name
     return f"{LOCKS}/{stem if len(stem.encode()) <= _MAX_LOCK_STEM else blake3(stem.encode()).hexdigest()}"

@@ -37,6 +37,8 @@ def translated(path: str, *, reading: bool = False) -> Iterator[None]:
 def _storage_error(error: OSError, path: str, *, reading: bool) -> StorageError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     directory = os.path.dirname(path)
+    while not os.path.lexists(directory) and directory != os.path.dirname(directory):
+        directory = os.path.dirname(directory)
     if error.errno in _FULL:
         return StorageFullError(
             _("no space left for {path}: {reason}").format(path=path, reason=reason),
@@ -49,7 +51,7 @@ def _storage_error(error: OSError, path: str, *, reading: bool) -> StorageError:
         hint = _("Give this user the right to read and write {directory}: ls -ld {directory}")
         return StorageError(message, hint=hint.format(directory=directory))
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        hint = _("A file stands where the directory {directory} should be; move it, or choose another directory.")
+        hint = _("A file stands where a directory should be, at {directory}; move it, or choose another directory.")
         return StorageError(message, hint=hint.format(directory=directory))
     return StorageError(message)
 
