@@ -125,8 +125,10 @@ class FrameReader:
         parts: list[memoryview] = []
         missing = size
         while missing:
-            if not self._left and not self._next_header(deadline_s, is_waiting=not parts):
-                break
+            if not self._left:
+                if not self._next_header(deadline_s, is_waiting=not parts):
+                    break
+                continue  # a frame may be empty
             if self._begin == self._end and (parts or not self._fill(deadline_s)):
                 break
             count = min(self._left, self._end - self._begin)
