@@ -83,7 +83,9 @@ def decide(
         return _full(Reason.NO_FULL, _("there is no full backup yet"))
     base = max(fulls, key=lambda backup: backup.started)
     if base.identity != identity:
-        return _full(Reason.SERVER_CHANGED, _("the server or the database is another one than at {name}").format(name=base.name))
+        return _full(
+            Reason.SERVER_CHANGED, _("the server or the database is another one than at {name}").format(name=base.name)
+        )
     if base.has_failed:
         return _full(Reason.BASE_FAILED, _("the last check or drill of {name} failed").format(name=base.name))
     users = [backup for backup in history if backup.base == base.name]

@@ -26,7 +26,9 @@ def _complaint(text: str) -> str:
     for number, line in enumerate(lines):
         match = _SEVERE.search(line)
         if match:
-            detail = next((following for following in lines[number + 1 : number + 3] if following.startswith("DETAIL")), "")
+            detail = next(
+                (following for following in lines[number + 1 : number + 3] if following.startswith("DETAIL")), ""
+            )
             return f"{match[1]} {detail}".strip()
     return lines[-1] if lines else ""
 
@@ -35,8 +37,8 @@ def _hint(text: str) -> str | None:
     rules = (
         ("password authentication failed", _("set the right user with --user and its password in RESPALDO_PASSWORD")),
         ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
-        ("role \"", _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
-        ("database \"", _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
+        ('role "', _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
+        ('database "', _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
         ("starting up", _("the server is starting: try again in a moment")),
         ("in recovery mode", _("the server is recovering from a crash: try again in a moment")),
         ("No such file or directory", _("no server answers there: check that PostgreSQL runs in it")),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from respaldo.postgres.identifiers import quote_identifier
+from respaldo.postgres.server import ServerFacts
 from respaldo.postgres.tables import Table
 from respaldo.units import MIB
 
@@ -48,10 +49,11 @@ class BlockRange:
         return f"{select} WHERE {' AND '.join(conditions)}"
 
 
-def is_read_by_ranges(table: Table) -> bool:
+def is_read_by_ranges(table: Table, facts: ServerFacts) -> bool:
     """Tell whether a table is worth ranges, and can be: an ordinary heap table of a person's own that is loaded under
-    its own name. psql's ``\\copy`` ends at a line's end, so names that hold one are left to pg_dump."""
-    names = (table.schema, table.name, *table.columns)
+    its own name. psql's ``\\copy`` ends at a line's end, so names that hold one are left to pg_dump, as are names that
+    two encodings write in two ways."""
+    names = "".join((table.schema, table.name, *table.columns))
     return (
         table.kind == "r"
         and table.is_heap
@@ -59,12 +61,18 @@ def is_read_by_ranges(table: Table) -> bool:
         and not table.is_of_extension
         and not table.is_hash_partition
         and bool(table.columns)
-        and not any("\n" in name or "\r" in name for name in names)
+        and not {"\n", "\r"} & set(names)
+        and (names.isascii() or facts.encoding == "UTF8")
     )
 
 
 def plan_ranges(
-    table: Table, *, block_size: int, has_range_scans: bool, base_blocks: int | None = None, range_bytes: int = RANGE_BYTES
+    table: Table,
+    *,
+    block_size: int,
+    has_range_scans: bool,
+    base_blocks: int | None = None,
+    range_bytes: int = RANGE_BYTES,
 ) -> list[BlockRange]:
     """Return a table's ranges in block order.
 
@@ -92,13 +100,3 @@ def blocks_of_part(part: str) -> int | None:
 def order_by_size(ranges: Sequence[BlockRange]) -> Iterator[BlockRange]:
     """Yield the largest tables' ranges first, each table's in block order, so that no worker is left with a long tail."""
     yield from sorted(ranges, key=lambda item: (-item.table.size_bytes, item.table.qualified, item.index))
-
-
-def base_blocks_by_key(parts: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return each series' blocks per range, from the names of its parts in the base."""
-    found = {}
-    for key, names in parts.items():
-        sizes = [blocks for blocks in map(blocks_of_part, names) if blocks]
-        if sizes:
-            found[key] = sizes[0]
-    return found

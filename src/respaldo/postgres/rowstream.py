@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from respaldo.environments.base import Process, Runner
@@ -26,7 +25,7 @@ class Piece:
     text: bytes
 
 
-def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Iterator[Piece]:
+def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Generator[Piece, None, str]:
     """Yield a stream's pieces up to the end of its frame, and return its trailer line (without the mark).
 
     ``read`` returns ``b""`` at the stream's end or raises. Raise StreamCutError where no trailer follows the frame.
@@ -47,10 +46,10 @@ def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Iterat
         if not data or len(trailer) > _TRAILER_BYTES:
             raise StreamCutError(_("the stream ended before its trailer"))
         trailer += data
-    text = trailer.decode(errors="replace").strip()
-    if not text.startswith(mark):
+    line = trailer.decode(errors="replace").strip()
+    if not line.startswith(mark):
         raise StreamCutError(_("the stream's trailer is not the one that was asked for"))
-    return text.removeprefix(mark).strip()
+    return line.removeprefix(mark).strip()
 
 
 class RowStream:
@@ -93,7 +92,9 @@ echo "$mark" $statuses
 class CommandStream:
     """The output of one command inside the instance, compressed there. Iterate to the end once."""
 
-    def __init__(self, runner: Runner, argv: Sequence[str], *, env: dict[str, str], compressor: str, compress: str) -> None:
+    def __init__(
+        self, runner: Runner, argv: Sequence[str], *, env: dict[str, str], compressor: str, compress: str
+    ) -> None:
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         self._program = argv[0].rsplit("/", 1)[-1]
         self._compressor = compressor
@@ -111,8 +112,12 @@ class CommandStream:
                 if stderr.strip():
                     raise explain(self._program, stderr, status) from None
                 raise
-            if re.fullmatch(r"0 0", trailer) is None:
+            if trailer != "0 0":
                 raise explain(self._program, self._process.stderr_tail(), int(trailer.split()[0] or 1))
+
+    def close(self) -> None:
+        """End the command, if it still runs. Harmless when repeated."""
+        self._process.close()
 
     def warnings(self) -> bytes:
         """Return what the command wrote to its standard error."""

@@ -33,7 +33,13 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, and with it whatever it runs. Harmless when repeated."""
         self._process.close()
 
     def execute(self, statements: str) -> bytes:
@@ -59,7 +65,7 @@ class Session:
         return next(iter(next(self.query(select)).values()))
 
     def begin(self, command: str) -> str:
-        """Send a command whose output the caller takes by ``read``, up to a line of the mark returned and a row count."""
+        """Send a command; ``read`` brings its output, then a line of the mark returned here and a row count."""
         self._send(f"{command}\n\\echo {self._mark} :ROW_COUNT\n")
         return self._mark
 

@@ -7,7 +7,6 @@ what is locked first cannot change in a way that the snapshot does not see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -32,22 +31,31 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, l.pid,
  ORDER BY 1 LIMIT 5"""
 
 
+_TIMEOUTS = "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n"
+_PLAIN = "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
+
+
 def read_settings(facts: ServerFacts) -> str:
     """Return what pg_dump's own connection sets before it reads (pg_dump.c, setup_connection), and three of ours.
 
     A role's or a database's settings must not change what is written. Ours: plans that keep the heap's order, and
     range scans wherever a range is asked for.
     """
-    encoding = facts.encoding
-    timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
-    if facts.version_num >= 170000:
-        timeouts.append("transaction_timeout")
-    return "".join(f"SET {name} = 0;\n" for name in timeouts) + (
+    newer = "SET transaction_timeout = 0;\n" if facts.version_num >= 170000 else ""
+    return (
+        f"{_TIMEOUTS}{newer}{_PLAIN}SET client_encoding = '{facts.encoding}';\n"
         "SET DateStyle = ISO;\nSET IntervalStyle = POSTGRES;\nSET extra_float_digits = 3;\nSET bytea_output = hex;\n"
         "SET xmloption = content;\nSET row_security = off;\nSET synchronize_seqscans = off;\n"
-        "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
-        f"SET client_encoding = '{encoding}';\n"
         "SET max_parallel_workers_per_gather = 0;\nSET enable_seqscan = off;\nSET jit = off;\n"
+    )
+
+
+def restore_settings(facts: ServerFacts) -> str:
+    """Return what a script of this database's rows must set before them, as pg_dump's own scripts do; for any server
+    from version 13."""
+    return (
+        f"{_TIMEOUTS}{_PLAIN}SET client_encoding = '{facts.encoding}';\nSET check_function_bodies = false;\n"
+        "SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\n"
     )
 
 
@@ -65,8 +73,10 @@ class Snapshot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._session.__exit__(kind, error, trace)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
 
     def open_reader(self) -> Session:
         """Return a new session that reads under this snapshot, set as pg_dump would set it."""
@@ -91,11 +101,11 @@ class Snapshot:
             try:
                 taken = self._try(session, known)
             except BaseException:
-                session.__exit__(None, None, None)
+                session.close()
                 raise
             if isinstance(taken, str):
                 return session, taken, known
-            session.__exit__(None, None, None)
+            session.close()
             known = taken
         raise PostgresError(
             _("tables were created, dropped or rewritten at each of {count} attempts to take a snapshot").format(

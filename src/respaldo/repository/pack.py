@@ -100,10 +100,13 @@ class SegmentSink:
 class PackWriter:
     """One worker's packs, one after the other. Not thread-safe: one writer a worker. The backup closes it."""
 
-    def __init__(self, owner: PackOwner, number: int, *, plain_sql: bool, pack_bytes: int = PACK_BYTES) -> None:
+    def __init__(
+        self, owner: PackOwner, number: int, *, plain_sql: bool, preamble: str = "", pack_bytes: int = PACK_BYTES
+    ) -> None:
         self._owner = owner
         self._number = number
         self._plain_sql = plain_sql
+        self._preamble = preamble
         self._pack_bytes = pack_bytes
         self._count = 0
         self._object: ObjectSink | None = None
@@ -192,6 +195,8 @@ class PackWriter:
         ending = "sql.zst" if self._plain_sql else "pack"
         self._object = self._owner.open_object(f"data-{self._number:02d}-{self._count:03d}.{ending}")
         self._count += 1
+        if self._count == 1:
+            self._write_text(self._object, self._preamble)
         return self._object
 
     def _end_series(self) -> None:
@@ -207,7 +212,7 @@ class PackWriter:
 
     def _write_text(self, pack: ObjectSink, text: str) -> None:
         if self._plain_sql and text:
-            pack.write(compress(text.encode()))
+            pack.write(compress(text.encode(errors="surrogateescape")))
 
     def _check_whole(self) -> None:
         if self._start is not None:

@@ -82,8 +82,18 @@ class BackupReader:
         if digest.hexdigest() != entry.digest:
             raise self._damaged(_("object {name} is not the one that was written").format(name=name))
 
+    def check_objects(self) -> None:
+        """See that every object is there with its size, without reading it. Raise DamagedError naming the first."""
+        for name in self._entries:
+            self._check_size(name)
+
     def verify_object(self, name: str) -> None:
         """Read an object and compare it: size on the store, digest. Raise DamagedError."""
+        self._check_size(name)
+        for _piece in self.open_object(name):
+            pass
+
+    def _check_size(self, name: str) -> None:
         entry = self._entry(name)
         try:
             size = self._storage.size(self._path(name))
@@ -92,8 +102,6 @@ class BackupReader:
         if size != entry.size_bytes:
             message = _("object {name} has {size} bytes, not {expected}")
             raise self._damaged(message.format(name=name, size=size, expected=entry.size_bytes))
-        for _piece in self.open_object(name):
-            pass
 
     def open_text(self, segment: Segment) -> Iterator[bytes]:
         """Yield a segment's text in pieces. Its size, rows and digest are compared at the end: what came is proven

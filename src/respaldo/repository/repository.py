@@ -140,8 +140,11 @@ class Repository:
         base: BackupReader | None,
         lease: Lease,
         replace: bool = False,
+        preamble: str = "",
     ) -> BackupWriter:
-        """Begin a backup. Raise UsageError for a name that cannot be one, is in use and not to be replaced, or is that
+        """Begin a backup; ``preamble`` is what plain SQL begins with in each worker's first pack.
+
+        Raise UsageError for a name that cannot be one, is in use and not to be replaced, or is that
         of a full that others are based on."""
         check_backup_name(name)
         if lease.target != target:
@@ -164,6 +167,7 @@ class Repository:
             base=base,
             lease=lease,
             replaced=replaced,
+            preamble=preamble,
             remove_replaced=self._remove_replaced,
         )
 

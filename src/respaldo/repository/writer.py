@@ -46,6 +46,7 @@ class BackupWriter:
         base: BackupReader | None,
         lease: Lease,
         replaced: Manifest | None,
+        preamble: str,
         remove_replaced: Callable[[Manifest], None],
     ) -> None:
         self.target = target
@@ -59,6 +60,7 @@ class BackupWriter:
         self._base = base
         self._lease = lease
         self._replaced = replaced
+        self._preamble = preamble
         self._remove_replaced = remove_replaced
         self._lock = Lock()
         self._series: list[Series] = []
@@ -89,7 +91,7 @@ class BackupWriter:
     def new_pack(self) -> PackWriter:
         """Return a pack writer for one worker; ``commit`` closes it."""
         with self._lock:
-            pack = PackWriter(self, len(self._packs), plain_sql=self.type is BackupType.FULL)
+            pack = PackWriter(self, len(self._packs), plain_sql=self.type is BackupType.FULL, preamble=self._preamble)
             self._packs.append(pack)
             return pack
 
