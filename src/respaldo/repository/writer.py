@@ -202,7 +202,7 @@ class BackupWriter:
     def _totals(self, tables: int) -> Totals:
         return Totals(
             tables=tables,
-            rows=sum(segment.rows for segment in self._segments),
+            rows=sum(segment.rows for segment in self._segments if self._series[segment.series].head),
             raw_bytes=sum(segment.raw_size for segment in self._segments),
             stored_bytes=sum(entry.size_bytes for entry in self._entries.values()),
             segments=len(self._segments),
