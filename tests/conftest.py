@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Any, Protocol
 
 import pytest
@@ -27,6 +29,9 @@ for _name in list(os.environ):
     if _name in PRODUCT_VARIABLES or (_name.startswith(PRODUCT_PREFIXES) and _name != "RESPALDO_REQUIRE"):
         del os.environ[_name]
 os.environ["LANG"] = "C.UTF-8"
+
+# Far above what any test takes, below what a person or CI would wait. A test that hangs fails with its stack.
+HANGS_AFTER_S = 240
 
 
 class ContainerFactory(Protocol):
@@ -62,6 +67,35 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"skipped, though this run requires {', '.join(marks)}: {reason}"
     return report
+
+
+@contextmanager
+def _failing_when_it_hangs(item: pytest.Item) -> Iterator[None]:
+    def fail(number: int, frame: FrameType | None) -> None:
+        # Failed is no Exception: nothing under test takes it for an error of its own.
+        pytest.fail(f"{item.nodeid} hangs: not done after {HANGS_AFTER_S} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(HANGS_AFTER_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Bound what the test's fixtures take."""
+    with _failing_when_it_hangs(item):
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Bound what the test takes."""
+    with _failing_when_it_hangs(item):
+        yield
 
 
 @pytest.fixture(scope="session")
