@@ -58,7 +58,7 @@ def run_backup(
             base=base,
             lease=lease,
             replace=request.replace,
-            preamble=restore_settings(server.facts),
+            preamble=restore_settings(server.facts.encoding),
         ) as writer:
             reading = Reading(
                 server, writer, base, jobs=request.jobs, lock_timeout_s=request.lock_timeout_s, listen=listen

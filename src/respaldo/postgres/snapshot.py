@@ -50,11 +50,11 @@ def read_settings(facts: ServerFacts) -> str:
     )
 
 
-def restore_settings(facts: ServerFacts) -> str:
-    """Return what a script of this database's rows must set before them, as pg_dump's own scripts do; for any server
+def restore_settings(encoding: str) -> str:
+    """Return what a script of rows in this encoding must set before them, as pg_dump's own scripts do; for any server
     from version 13."""
     return (
-        f"{_TIMEOUTS}{_PLAIN}SET client_encoding = '{facts.encoding}';\nSET check_function_bodies = false;\n"
+        f"{_TIMEOUTS}{_PLAIN}SET client_encoding = '{encoding}';\nSET check_function_bodies = false;\n"
         "SET xmloption = content;\nSET client_min_messages = warning;\nSET row_security = off;\n"
     )
 

@@ -1,0 +1,149 @@
+"""Rows, definitions and settings into a database: every stream ends in a commit that only its last byte closes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from backports import zstd
+
+from respaldo.errors import PostgresError, StreamCutError
+from respaldo.language import _
+from respaldo.postgres.complaints import explain
+from respaldo.postgres.identifiers import quote_identifier
+from respaldo.postgres.server import Server
+
+# Feeds psql through a decompressor. The trailer holds both exit statuses; every child is waited for (rowstream.py).
+_PIPE = r"""
+mark=$1 decompress=$2; shift 2
+exec 3<&0 4>&1
+statuses=$( { { $decompress <&3 3<&- 4>&-; echo "$?" >&5; } | { "$@" 3<&- >&4 4>&- 5>&-; echo "$?" >&5; }; } 5>&1 )
+echo "$mark" $statuses
+"""
+
+
+class LoadStream:
+    """One transaction of SQL text into one database. Not thread-safe. Leaving the ``with`` block without ``commit``
+    rolls it back, as does every cut of the connection."""
+
+    def __init__(self, server: Server, database: str, *, preamble: str) -> None:
+        self.accepts_frames = server.tools.compressor == "zstd"
+        self._mark = f"respaldo-{secrets.token_hex(16)}"
+        psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--output=/dev/null"]
+        decompress = "zstd -dcq" if self.accepts_frames else "cat"
+        self._process = server.runner.start(
+            ["sh", "-c", _PIPE, "sh", self._mark, decompress, *psql, "--set=ON_ERROR_STOP=1"],
+            env=server.connection.environment(database=database),
+            stdin=True,
+        )
+        self.send_text(f"BEGIN;\n{preamble}".encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the stream; what was not committed is rolled back. Harmless when repeated."""
+        self._process.close()
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send bytes of zstd frames as they are; only where ``accepts_frames``."""
+        self._write(frame)
+
+    def send_text(self, text: bytes) -> None:
+        """Send SQL text."""
+        self._write(zstd.compress(text, level=1) if self.accepts_frames else text)
+
+    def commit(self) -> None:
+        """Commit, and see that it happened; raise PostgresError with the server's own words where it did not."""
+        self.send_text(f"COMMIT;\n\\echo {self._mark} committed\n".encode())
+        self._process.close_stdin()
+        output = bytearray()
+        while data := self._process.read():
+            output += data
+        expected = f"{self._mark} committed\n{self._mark} 0 0\n".encode()
+        if output != expected:
+            raise self._explain()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._process.write(data)
+        except StreamCutError as error:
+            raise self._explain() from error
+
+    def _explain(self) -> Exception:
+        status = self._process.wait(timeout_s=30)
+        stderr = self._process.stderr_tail()
+        return explain("psql", stderr, status) if stderr.strip() else StreamCutError(_("the load was cut short"))
+
+
+def restore_section(server: Server, database: str, archive: Iterable[bytes], section: str) -> None:
+    """Run pg_restore on one section (pre-data, post-data) of a custom archive; its first error is raised."""
+    argv = [server.tools.pg_restore, "--no-password", "--exit-on-error", f"--section={section}", f"--dbname={database}"]
+    with server.runner.start(argv, env=server.connection.environment(database=database), stdin=True) as process:
+        try:
+            for piece in archive:
+                process.write(piece)
+        except StreamCutError as error:
+            raise explain("pg_restore", process.stderr_tail()) from error
+        process.close_stdin()
+        status = process.wait()
+        if status != 0:
+            raise explain("pg_restore", process.stderr_tail(), status)
+
+
+def create_database(server: Server, statement: str) -> None:
+    """Run a CREATE DATABASE; raise PostgresError where the server refuses."""
+    with server.open_session(server.connection.database) as session:
+        session.execute(statement)
+
+
+def drop_database(server: Server, name: str) -> None:
+    """Drop a database that this program made, with whatever session is still in it."""
+    with server.open_session(server.connection.database) as session:
+        session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
+
+
+def apply_settings(server: Server, name: str, script: bytes) -> None:
+    """Run a script of ``read_settings_script`` for the database ``name``."""
+    psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1"]
+    completed = server.runner.run(
+        [*psql, f"--set=database={name}", "--file=-"], env=server.connection.environment(database=name), stdin=script
+    )
+    if completed.status != 0:
+        raise explain("psql", completed.stderr, completed.status)
+
+
+def count_rows(server: Server, database: str, tables: Iterable[str]) -> dict[str, int]:
+    """Return the rows of each table (qualified, quoted); of a partitioned one those of its partitions."""
+    names = list(tables)
+    found: dict[str, int] = {}
+    with server.open_session(database) as session:
+        partitioned = {
+            str(row["name"])
+            for row in session.query(
+                "SELECT pg_catalog.format('\"%s\".\"%s\"', pg_catalog.replace(n.nspname, '\"', '\"\"'),"
+                " pg_catalog.replace(c.relname, '\"', '\"\"')) AS name FROM pg_catalog.pg_class c"
+                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'"
+            )
+        }
+        for name in names:
+            only = "" if name in partitioned else "ONLY "
+            found[name] = int(session.value(f"SELECT count(*) AS n FROM {only}{name}"))
+    return found
+
+
+def require_no_database(server: Server, name: str) -> None:
+    """Raise PostgresError where a database of that name exists."""
+    with server.open_session() as session:
+        rows = [row["datname"] for row in session.query("SELECT datname FROM pg_catalog.pg_database")]
+    if name in rows:
+        raise PostgresError(
+            _("the database {name} exists already").format(name=name), hint=_("choose another name with --to")
+        )
