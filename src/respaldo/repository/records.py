@@ -71,7 +71,7 @@ class ObjectEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """A backup in numbers. ``rows``: of the series that have a head. ``stored_bytes``: every object but the manifest."""
+    """A backup in numbers. ``rows``: of series that have a head. ``stored_bytes``: of every object but the manifest."""
 
     tables: int = 0
     rows: int = 0
