@@ -1,0 +1,1 @@
+"""Settings: each declared once, with its type, default, help and environment variables."""

@@ -128,7 +128,7 @@ def count_rows(server: Server, database: str, tables: Iterable[str]) -> dict[str
         partitioned = {
             str(row["name"])
             for row in session.query(
-                "SELECT pg_catalog.format('\"%s\".\"%s\"', pg_catalog.replace(n.nspname, '\"', '\"\"'),"
+                'SELECT pg_catalog.format(\'"%s"."%s"\', pg_catalog.replace(n.nspname, \'"\', \'""\'),'
                 " pg_catalog.replace(c.relname, '\"', '\"\"')) AS name FROM pg_catalog.pg_class c"
                 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'"
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -57,8 +58,14 @@ def _storage_error(error: OSError, path: str, *, reading: bool) -> StorageError:
 
 
 def sync_directory(path: str) -> None:
-    """Make the entries of a directory durable; a file system that cannot sync directories is left to its own order."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the entries of a directory durable; a file system that cannot sync directories is left to its own order.
+
+    One that is gone has no entries: another thread, or process, has deleted the last of them meanwhile.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -78,7 +85,8 @@ def make_directories(path: str) -> None:
     try:
         os.mkdir(path, DIRECTORY_MODE)
     except FileExistsError:
-        if not os.path.isdir(path):
+        # Asked once: between two questions another thread may remove it, and a third make it again.
+        if not stat.S_ISDIR(os.stat(path).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         return
     _set_mode(path, DIRECTORY_MODE)
@@ -109,10 +117,10 @@ def create_file(path: str) -> int:
 def create_unfinished(directory: str) -> tuple[int, str]:
     """Create a temporary file in ``directory``, making that first; return its descriptor and its path."""
     for _attempt in range(_ATTEMPTS):
-        make_directories(directory)
         path = os.path.join(directory, f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}")
-        # Another thread may remove the directory, empty as it still is, between the two calls.
-        with suppress(FileNotFoundError, FileExistsError):
+        # Another thread may remove the directory, or one above it, as long as it is still empty.
+        with suppress(FileNotFoundError):
+            make_directories(directory)
             return create_file(path), path
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), directory)
 

@@ -1,0 +1,5 @@
+"""``python -m respaldo``."""
+
+from respaldo.cli.main import main
+
+main()

@@ -1,0 +1,99 @@
+"""Builds the objects of a run from its settings: the only place that knows everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from respaldo.clock import Clock, SystemClock
+from respaldo.config.settings import Settings
+from respaldo.environments.base import Environment, Instance, InstanceQuery
+from respaldo.events import InstanceFound, Listener
+from respaldo.repository.records import TargetPath
+from respaldo.repository.repository import Repository
+from respaldo.storage.directory import DirectoryStorage
+
+if TYPE_CHECKING:
+    from respaldo.operations.backup import BackupRequest
+    from respaldo.postgres.server import Server
+
+
+class App:
+    """One run. Holds no connection; what it opens, its caller closes."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+
+    def open_repository(self) -> Repository:
+        """Open the repository; raise RepositoryError where there is none."""
+        return Repository.open(self._storage(), self.clock)
+
+    def open_or_create_repository(self) -> Repository:
+        """Open the repository, or begin one."""
+        return Repository.open_or_create(self._storage(), self.clock)
+
+    def find_server(self, listen: Listener) -> Server:
+        """Find the instance, connect, and tell what was found."""
+        from respaldo.postgres.connection import ConnectionOverrides
+        from respaldo.postgres.server import connect
+
+        environment, instance = self._find_instance()
+        settings = self.settings
+        overrides = ConnectionOverrides(user=settings.user, database=settings.database, password=settings.password)
+        server = connect(environment.open(instance), overrides)
+        listen(
+            InstanceFound(
+                environment=environment.name,
+                instance=instance.name,
+                image=instance.image,
+                database=server.connection.database,
+                server_version=server.facts.short_version,
+                by_itself=settings.container is None and settings.labels is None and settings.host is None,
+            )
+        )
+        return server
+
+    def target_of(self, server: Server) -> TargetPath:
+        """Return what the repository files this server's database under."""
+        return TargetPath(instance=server.runner.instance.name, database=server.connection.database)
+
+    def backup_request(self, *, name: str | None, asked: str | None, replace: bool) -> BackupRequest:
+        """Return the request that these flags and the settings make."""
+        from respaldo.catalog.strategy import BackupType, StrategyPolicy
+        from respaldo.operations.backup import BackupRequest
+
+        settings = self.settings
+        return BackupRequest(
+            name=name,
+            asked=BackupType(asked) if asked and asked != "auto" else None,
+            replace=replace,
+            jobs=settings.jobs,
+            lock_timeout_s=settings.lock_timeout_s,
+            policy=StrategyPolicy(
+                full_every=settings.full_every,
+                incrementals_per_full=settings.incrementals_per_full,
+                largest_share=settings.largest_share,
+            ),
+        )
+
+    def _storage(self) -> DirectoryStorage:
+        return DirectoryStorage(Path(self.settings.repository))
+
+    def _find_instance(self) -> tuple[Environment, Instance]:
+        from respaldo.environments.detect import choose, detect
+
+        settings = self.settings
+        forced = settings.environment if settings.environment != "auto" else None
+        if forced is None and settings.host is not None:
+            forced = "local"
+        environment = detect(self._environments(), forced)
+        query = InstanceQuery(name=settings.container, labels=settings.labels or {})
+        return environment, choose(environment, query)
+
+    def _environments(self) -> Sequence[Environment]:
+        from respaldo.environments.docker import DockerEnvironment
+        from respaldo.environments.local import LocalEnvironment
+
+        return [DockerEnvironment(), LocalEnvironment(self.settings.host, self.settings.port)]

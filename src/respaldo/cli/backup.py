@@ -1,0 +1,89 @@
+"""``respaldo backup``: back up a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from respaldo.app import App
+from respaldo.cli.documents import backup_document
+from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
+from respaldo.cli.printing import Output, Progress, describe_result
+from respaldo.config.settings import Settings
+from respaldo.language import _
+from respaldo.repository.records import Manifest
+from respaldo.units import format_count
+
+POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", "largest_share")
+
+
+@click.command(short_help=_("back up a database, full or incremental"))
+@click.option("--name", "-n", metavar="NAME", help=_("the backup's name [default: backup_DATE_TIME]"))
+@click.option(
+    "--type",
+    "asked",
+    type=click.Choice(["full", "incremental", "auto"]),
+    default="auto",
+    help=_("override the decision [default: auto]"),
+)
+@click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
+@setting_options(*SERVER, *POLICY)
+@json_option
+@click.pass_context
+def backup(
+    context: click.Context, flags: dict[str, Any], name: str | None, asked: str, replace: bool, as_json: bool
+) -> None:
+    """Back up one database into the repository."""
+    run_backup_command(context.obj, load_settings(context, flags), name, asked, replace=replace, as_json=as_json)
+
+
+def run_backup_command(
+    output: Output, settings: Settings, name: str | None, asked: str | None, *, replace: bool, as_json: bool
+) -> Manifest:
+    """Back up and print; what ``respaldo backup`` and the flat flags both do."""
+    from respaldo.operations.backup import run_backup
+
+    app = App(settings)
+    begun_s = app.clock.monotonic_s()
+    progress = Progress(output, _("backing up"))
+    with progress as listen:
+        server = app.find_server(listen)
+        manifest = run_backup(
+            server,
+            app.open_or_create_repository(),
+            app.target_of(server),
+            app.backup_request(name=name, asked=asked, replace=replace),
+            clock=app.clock,
+            listen=listen,
+        )
+    totals = manifest.totals
+    output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
+    if as_json:
+        output.print_json(backup_document(manifest))
+    elif not output.quiet:
+        print(
+            _("{name}  committed, {tables} tables, {rows} rows").format(
+                name=manifest.name, tables=format_count(totals.tables), rows=format_count(totals.rows)
+            )
+        )
+    return manifest
+
+
+backup.help = _(
+    """Back up one database into the repository.
+
+Finds the environment and the instance by itself, decides between a full and an incremental backup, and reads
+everything under one snapshot while the database goes on working. A backup is listed only once it is whole.
+Changes nothing in the database and installs nothing beside it.
+
+\b
+Examples:
+  respaldo backup
+  respaldo backup --container pc_db --name before_migration
+  respaldo --repository /srv/backups backup --type full
+
+\b
+Exit codes: 0 done; 2 wrong use; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
+"""
+)

@@ -1,0 +1,31 @@
+"""What ``--json`` prints: a contract. A field may be added, none is renamed or removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from respaldo.repository.manifest import format_instant
+from respaldo.repository.records import Manifest
+
+
+def backup_document(manifest: Manifest) -> dict[str, Any]:
+    """Return one backup as JSON carries it. Sizes in bytes, times in UTC."""
+    totals = manifest.totals
+    return {
+        "name": manifest.name,
+        "type": manifest.type.value,
+        "base": manifest.base,
+        "instance": manifest.target.instance,
+        "database": manifest.target.database,
+        "environment": manifest.environment,
+        "started": format_instant(manifest.started),
+        "finished": format_instant(manifest.finished),
+        "duration_s": round((manifest.finished - manifest.started).total_seconds(), 3),
+        "decision": {"code": manifest.decision.code, "text": manifest.decision.text},
+        "server_version": manifest.server.get("version", ""),
+        "tables": totals.tables,
+        "rows": totals.rows,
+        "raw_bytes": totals.raw_bytes,
+        "stored_bytes": totals.stored_bytes,
+        "warnings": list(manifest.warnings),
+    }

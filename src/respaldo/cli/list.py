@@ -1,0 +1,130 @@
+"""``respaldo list``: show the backups of a repository."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from respaldo.app import App
+from respaldo.cli.documents import backup_document
+from respaldo.cli.options import json_option, load_settings
+from respaldo.cli.printing import Output
+from respaldo.config.settings import Settings
+from respaldo.errors import RepositoryError
+from respaldo.language import _
+from respaldo.repository.records import DamagedBackup, Manifest
+from respaldo.units import format_count, format_size
+
+FOREIGN_ENDINGS = (".sql", ".sql.gz", ".sql.zst", ".dump", ".tar")
+
+
+@click.command(name="list", short_help=_("show the backups, newest last"))
+@json_option
+@click.pass_context
+def list_command(context: click.Context, as_json: bool) -> None:
+    """Show the backups."""
+    run_list_command(context.obj, load_settings(context, {}), as_json=as_json)
+
+
+list_command.help = _(
+    """Show the backups of the repository, the oldest first, numbered.
+
+Reads the repository alone: no server and no engine. Dump files of other programs that lie in the directory are
+shown as files. Removes and changes nothing.
+
+\b
+Examples:
+  respaldo list
+  respaldo list --json
+  respaldo --verbose list
+
+\b
+Exit codes: 0 done, also when there is none; 13 a manifest is damaged; 20 storage.
+"""
+)
+
+
+def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> list[Manifest]:
+    """Print the table; what ``respaldo list`` and ``--list`` both do. Return what was listed."""
+    manifests, damaged = read_backups(settings)
+    files = [] if as_json else _foreign_files(Path(settings.repository))
+    if as_json:
+        output.print_json([backup_document(manifest) for manifest in manifests])
+    elif manifests:
+        several = len({manifest.target for manifest in manifests}) > 1
+        print(_table(manifests, with_target=several or output.verbose, verbose=output.verbose))
+    elif not damaged:
+        print(_("No backups found in {directory}").format(directory=settings.repository))
+    if files:
+        print(_("Files of other programs in {directory}:").format(directory=settings.repository))
+        for path in files:
+            print(f"  {path.name}  {format_size(path.stat().st_size)}")
+    if damaged:
+        raise damaged[0].error
+    return manifests
+
+
+def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup]]:
+    """Return every backup of the repository, the oldest first; none where there is no repository yet."""
+    app = App(settings)
+    try:
+        repository = app.open_repository()
+    except RepositoryError as error:
+        if error.exit_code != RepositoryError.exit_code or _has_content(Path(settings.repository)):
+            raise
+        return [], []
+    listings = [repository.backups(target) for target in repository.targets()]
+    manifests = [manifest for listing in listings for manifest in listing.manifests]
+    manifests.sort(key=lambda manifest: (manifest.started, manifest.name))
+    return manifests, [damaged for listing in listings for damaged in listing.damaged]
+
+
+def _has_content(directory: Path) -> bool:
+    """Tell whether backups lie there without the document that makes it a repository."""
+    return directory.is_dir() and any(directory.glob("*/*/*/manifest.json"))
+
+
+def _foreign_files(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if path.is_file() and path.name.endswith(FOREIGN_ENDINGS))
+
+
+def _table(manifests: Sequence[Manifest], *, with_target: bool, verbose: bool) -> str:
+    header = ["#", _("name"), _("type"), _("size"), _("date"), _("proof")]
+    if with_target:
+        header.append(_("target"))
+    if verbose:
+        header += [_("tables"), _("rows"), _("data"), _("base")]
+    rows = [header]
+    for number, manifest in enumerate(manifests, 1):
+        totals = manifest.totals
+        row = [
+            str(number),
+            manifest.name,
+            _(manifest.type.value),
+            format_size(totals.stored_bytes),
+            f"{manifest.started.astimezone():%Y-%m-%d %H:%M}",
+            _("none"),
+        ]
+        if with_target:
+            row.append(str(manifest.target))
+        if verbose:
+            counts = [format_count(totals.tables), format_count(totals.rows), format_size(totals.raw_bytes)]
+            row += [*counts, manifest.base or ""]
+        rows.append(row)
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(_pad, row, widths)).rstrip() for row in rows)
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes on a terminal."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,0 +1,93 @@
+"""The program's front door: global flags, the commands, and the one place where every error ends as an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from respaldo import __version__
+from respaldo.cli.options import help_of
+from respaldo.cli.printing import Output
+from respaldo.errors import InterruptedRunError, RespaldoError
+from respaldo.language import _
+
+# Each command's module is imported when it is called: `list` must not wait for what `backup` needs.
+COMMANDS = {
+    "backup": ("respaldo.cli.backup", "backup", _("back up a database, full or incremental")),
+    "list": ("respaldo.cli.list", "list_command", _("show the backups, newest last")),
+    "restore": ("respaldo.cli.restore", "restore", _("restore a backup into a new database")),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _summary = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(_("Commands")):
+            formatter.write_dl([(name, summary) for name, (_module, _attribute, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    help=_(
+        """PostgreSQL backups for Docker and Kubernetes that prove they restore.
+
+\b
+Examples:
+  respaldo backup
+  respaldo list
+  respaldo restore latest --to shop_restored
+"""
+    ),
+)
+@click.option("--repository", "-d", metavar="DIR", default=None, help=help_of("repository"))
+@click.option("--verbose", "-v", is_flag=True, help=_("say more"))
+@click.option("--quiet", "-q", is_flag=True, help=_("say errors only"))
+@click.option("--no-color", is_flag=True, help=_("use no colour [env: NO_COLOR]"))
+@click.version_option(__version__, "--version", prog_name="respaldo")
+@click.pass_context
+def cli(context: click.Context, repository: str | None, verbose: bool, quiet: bool, no_color: bool) -> None:
+    context.obj = Output(flags={"repository": repository}, verbose=verbose, quiet=quiet, no_color=no_color)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run_guarded(lambda: cli.main(args=arguments, prog_name="respaldo", standalone_mode=False)))
+
+
+def run_guarded(command: Callable[[], Any]) -> int:
+    """Run a command; return the exit code, every error said in one line with its hint."""
+    output = Output()
+    try:
+        result = command()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        output.fail(InterruptedRunError(_("interrupted; nothing half-made is left")))
+        return InterruptedRunError.exit_code
+    except RespaldoError as error:
+        output.fail(error)
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    main()

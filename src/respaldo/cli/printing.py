@@ -1,0 +1,135 @@
+"""What a person sees while an operation runs, and how errors end a run. stdout is the result, stderr the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from respaldo.errors import RespaldoError
+from respaldo.events import Event, InstanceFound, Listener, PhaseStarted, SegmentDone, TypeDecided, Warned, WorkPlanned
+from respaldo.language import _
+from respaldo.units import format_count, format_duration, format_size
+
+LABEL_WIDTH = 15
+
+
+@dataclass(slots=True)
+class Output:
+    """How much is said, and where. One per run."""
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    verbose: bool = False
+    quiet: bool = False
+    no_color: bool = False
+
+    @property
+    def has_color(self) -> bool:
+        return not self.no_color and not os.environ.get("NO_COLOR") and sys.stderr.isatty()
+
+    def line(self, label: str, text: str) -> None:
+        """Say one line of progress."""
+        if not self.quiet:
+            print(f"{label:<{LABEL_WIDTH}} {text}", file=sys.stderr, flush=True)
+
+    def warn(self, message: str) -> None:
+        if not self.quiet:
+            print(self._paint("33", _("warning: {message}").format(message=message)), file=sys.stderr, flush=True)
+
+    def fail(self, error: RespaldoError) -> None:
+        """Say what failed and how to get further."""
+        print(self._paint("31", _("error: {message}").format(message=error.message)), file=sys.stderr)
+        if error.hint:
+            print(_("hint: {hint}").format(hint=error.hint), file=sys.stderr)
+
+    def print_json(self, document: object) -> None:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+
+    def _paint(self, color: str, text: str) -> str:
+        return f"\033[{color}m{text}\033[0m" if self.has_color else text
+
+
+class Progress:
+    """Shows events: a bar on a terminal, one line a phase elsewhere. Leaving the ``with`` block takes the bar away."""
+
+    def __init__(self, output: Output, verb: str) -> None:
+        self._output = output
+        self._verb = verb
+        self._bar: Any = None
+        self._task: Any = None
+        self._rows = 0
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> Listener:
+        return self.show
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case InstanceFound():
+                found = f"{event.environment} · {event.instance} ({event.image or event.server_version})"
+                remark = "  " + _("found by itself") if event.by_itself else ""
+                self._output.line(_("environment"), found + remark)
+                self._output.line(_("database"), f"{event.database}, PostgreSQL {event.server_version}")
+            case TypeDecided():
+                self._output.line(_("decision"), f"{_(event.type)}: {event.reason}")
+            case WorkPlanned():
+                self._output.line(
+                    self._verb,
+                    _("{tables} tables, {size}").format(
+                        tables=format_count(event.tables), size=format_size(event.size_bytes)
+                    ),
+                )
+                self._start(event.size_bytes)
+            case SegmentDone():
+                self._advance(event)
+            case PhaseStarted():
+                if self._output.verbose:
+                    self._output.line("", event.phase)
+            case Warned():
+                self.warnings.append(event.message)
+                self._output.warn(event.message)
+
+    def _start(self, size_bytes: int) -> None:
+        if self._output.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, no_color=not self._output.has_color)
+        columns = (
+            TextColumn(f"{'':<{LABEL_WIDTH}}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TextColumn("{task.fields[rows]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("", total=max(1, size_bytes), rows="")
+
+    def _advance(self, event: SegmentDone) -> None:
+        self._rows += event.rows
+        if self._bar is not None:
+            rows = _("{rows} rows").format(rows=format_count(self._rows))
+            self._bar.update(self._task, advance=event.heap_bytes, rows=rows)
+        elif self._output.verbose:
+            self._output.line("", f"{event.table}  {format_count(event.rows)}  {format_size(event.stored_bytes)}")
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def describe_result(raw_bytes: int, stored_bytes: int, seconds: float) -> str:
+    """Say what was stored: ``5.6 MiB (0.4 % of the data) in 4.1 s``."""
+    share = 100 * stored_bytes / raw_bytes if raw_bytes else 100.0
+    return _("{stored} ({share} % of the data) in {duration}").format(
+        stored=format_size(stored_bytes), share=f"{share:.1f}", duration=format_duration(seconds)
+    )

@@ -1,0 +1,178 @@
+"""Every setting, declared once; a flag wins over an environment variable, that over the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any, Self
+
+from respaldo.errors import UsageError
+from respaldo.language import _
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = int(value)
+        if number < least:
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _share(value: str) -> float:
+    number = float(value)
+    if not 0 < number <= 10:
+        raise ValueError
+    return number
+
+
+def _labels(value: str) -> Mapping[str, str]:
+    pairs = [pair.partition("=") for pair in value.split(",")]
+    if not all(key and equals for key, equals, _value in pairs):
+        raise ValueError
+    return {key: text for key, _equals, text in pairs}
+
+
+def _setting(
+    default: Any, parse: Callable[[str], Any], *variables: str, flag: str | None, kind: str, summary: str
+) -> Any:
+    """Declare a setting. ``kind`` is the word that stands for its value in help; ``summary`` is a gettext message."""
+    metadata = {"parse": parse, "variables": variables, "flag": flag, "kind": kind, "summary": summary}
+    return field(default=default, metadata=metadata)
+
+
+def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
+    return message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The values of one run. ``password`` has no flag: a command line is visible to every user of the machine."""
+
+    repository: str = _setting(
+        "backups", _text, "BACKUP_DIR", flag="--repository", kind="DIR", summary=N_("directory of the repository")
+    )
+    environment: str = _setting(
+        "auto",
+        _text,
+        "RESPALDO_ENVIRONMENT",
+        flag="--environment",
+        kind="NAME",
+        summary=N_("where PostgreSQL runs: docker, local, auto"),
+    )
+    container: str | None = _setting(
+        None,
+        _text,
+        "POSTGRES_CONTAINER",
+        "CONTAINER_NAME",
+        flag="--container",
+        kind="NAME",
+        summary=N_("container that runs PostgreSQL"),
+    )
+    labels: Mapping[str, str] | None = _setting(
+        None, _labels, "RESPALDO_LABELS", flag="--labels", kind="K=V[,K=V]", summary=N_("labels that the container has")
+    )
+    host: str | None = _setting(
+        None,
+        _text,
+        "RESPALDO_HOST",
+        flag="--host",
+        kind="HOST",
+        summary=N_("host or socket directory of a local server"),
+    )
+    port: int | None = _setting(
+        None, _whole(1), "RESPALDO_PORT", flag="--port", kind="PORT", summary=N_("port of a local server")
+    )
+    database: str | None = _setting(
+        None, _text, "RESPALDO_DATABASE", flag="--database", kind="NAME", summary=N_("database to back up")
+    )
+    user: str | None = _setting(
+        None, _text, "RESPALDO_USER", flag="--user", kind="NAME", summary=N_("role to connect as")
+    )
+    password: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "parse": _text,
+            "variables": ("RESPALDO_PASSWORD",),
+            "flag": None,
+            "kind": "TEXT",
+            "summary": N_("password of that role"),
+        },
+    )
+    jobs: int = _setting(
+        max(2, min(4, os.cpu_count() or 2)),
+        _whole(1),
+        "RESPALDO_JOBS",
+        flag="--jobs",
+        kind="N",
+        summary=N_("sessions that read or load at once"),
+    )
+    lock_timeout_s: int = _setting(
+        30,
+        _whole(1),
+        "RESPALDO_LOCK_TIMEOUT",
+        flag="--lock-timeout",
+        kind="SECONDS",
+        summary=N_("how long to wait for a table that is being altered"),
+    )
+    full_every_days: int = _setting(
+        7,
+        _whole(1),
+        "RESPALDO_FULL_EVERY_DAYS",
+        flag="--full-every-days",
+        kind="N",
+        summary=N_("age at which a full is too old for incrementals"),
+    )
+    incrementals_per_full: int = _setting(
+        5,
+        _whole(0),
+        "RESPALDO_INCREMENTALS_PER_FULL",
+        flag="--incrementals-per-full",
+        kind="N",
+        summary=N_("incrementals that may use one full"),
+    )
+    largest_share: float = _setting(
+        0.6,
+        _share,
+        "RESPALDO_LARGEST_SHARE",
+        flag="--largest-share",
+        kind="SHARE",
+        summary=N_("size of an incremental, as a part of its full, past which a full follows"),
+    )
+
+    @property
+    def full_every(self) -> timedelta:
+        return timedelta(days=self.full_every_days)
+
+    @classmethod
+    def load(cls, flags: Mapping[str, Any], variables: Mapping[str, str]) -> Self:
+        """Return the settings of a run. ``flags``: values as text, by the setting's name, None where not given.
+
+        Raise UsageError naming the flag or the variable whose value cannot be meant.
+        """
+        values = {}
+        for one in fields(cls):
+            flag = flags.get(one.name)
+            name = next((name for name in one.metadata["variables"] if variables.get(name)), "")
+            text = flag if flag is not None else variables.get(name)
+            if text is not None:
+                values[one.name] = _parse(one.metadata, text, one.metadata["flag"] if flag is not None else name)
+        return cls(**values)
+
+
+def _parse(metadata: Mapping[str, Any], text: str, origin: str) -> Any:
+    try:
+        return metadata["parse"](str(text))
+    except ValueError as error:
+        raise UsageError(
+            _("{origin}: {value} is not a valid value").format(origin=origin, value=text),
+            hint=_("it is the {summary}").format(summary=_(metadata["summary"])),
+        ) from error
