@@ -68,7 +68,7 @@ bench: $(INSTALLED) ## measure side by side with other tools
 
 locale: $(INSTALLED) ## extract the strings, update the catalogues, compile them
 	@mkdir -p $(dir $(TEMPLATE))
-	$(BIN)/pybabel --quiet extract --sort-by-file --add-comments=NOTE: --width=120 --project=respaldo -o $(TEMPLATE) src/respaldo
+	$(BIN)/pybabel --quiet extract --sort-by-file --add-comments=NOTE: --width=120 --project=respaldo --copyright-holder='the respaldo authors' -o $(TEMPLATE) src/respaldo
 	@for language in $(LOCALES); do \
 	  catalogue=$(CATALOGUES)/$$language/LC_MESSAGES/messages.po; mkdir -p "$${catalogue%/*}"; \
 	  if [ -f "$$catalogue" ]; then verb="update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=120"; else verb=init; fi; \
