@@ -77,9 +77,13 @@ def test_engine_that_is_not_there_is_said_with_a_hint(tmp_path: Path) -> None:
 
 def test_engine_that_is_not_one_is_an_error_of_the_environment(tmp_path: Path) -> None:
     script = (
-        "import socket,sys; s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('up', flush=True)\n"
+        "import socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('up', flush=True)\n"
+        "while True:\n"
+        "    c = s.accept()[0]\n"
+        "    if c.recv(9999): c.sendall(b'HTTP/1.1 404 No\\r\\nContent-Length: 0\\r\\n\\r\\n')\n"
+        "    c.close()\n"
     )
-    script += "while 1:\n c=s.accept()[0]; c.recv(9999); c.sendall(b'nonsense\\r\\n\\r\\n'); c.close()"
     path = tmp_path / "s"
     with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as server:
         assert server.stdout
