@@ -25,7 +25,7 @@ from typing import ClassVar
 
 
 class RespaldoError(Exception):
-    """What failed, on which object, with the value; ``hint`` is one command or sentence that gets the person further."""
+    """What failed, on which object, with the value; ``hint``: one command or sentence that gets the person further."""
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.contract.environments import Bench, docker_bench
 
 from respaldo.environments.base import InstanceQuery, Process
 from respaldo.environments.detect import choose
 from respaldo.environments.docker import DockerEnvironment
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
+from tests.contract.environments import Bench, docker_bench
 
 pytestmark = pytest.mark.docker
 

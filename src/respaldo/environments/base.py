@@ -58,7 +58,7 @@ class Completed:
 class Process(ABC):
     """One command running beside the server. Never with a TTY: bytes pass as they are.
 
-    One thread may read while another writes. Leaving the ``with`` block kills what still runs. Errors of the engine
+    One thread may read while another writes. Leaving the ``with`` block closes it. Errors of the engine
     and a connection that breaks are EnvironmentFailedError or StreamCutError.
     """
 
@@ -91,7 +91,10 @@ class Process(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Cut the connection, and end a command that still runs. Harmless when repeated, and from any thread.
+        """Cut the connection; the command's input ends. Harmless when repeated, and from any thread.
+
+        Nothing inside a container is ever sent a signal (docker_process.py says why): a command that does not read
+        its input runs on to its own end.
 
         A reader or writer that waits in another thread wakes with StreamCutError, or with the end of output.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,17 +21,12 @@ from respaldo.language import _
 if TYPE_CHECKING:
     from docker import APIClient
 
-#: Set for every command, so that what it started can be found again and ended.
-MARK: Final = "RESPALDO_PROCESS"
 STATUS_S: Final = 30.0
 GRACE_S: Final = 0.5
 NOT_FOUND: Final = 127
 KILLED: Final = 128 + 9
 AHEAD_S: Final = 1.0
 AHEAD_BYTES: Final = 1 << 20
-_END_MARKED: Final = (
-    'for p in /proc/[0-9]*; do grep -q "$1" "$p/environ" 2>/dev/null && kill "${p#/proc/}" 2>/dev/null; done; :'
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +38,6 @@ class Exec:
     instance: Instance
     started_at: str
     id: str
-    mark: str
     program: str
 
     def inspect(self) -> dict[str, Any]:
@@ -58,13 +51,6 @@ class Exec:
         with translating(self.address):
             state: dict[str, Any] = self.client.inspect_container(self.instance.id)["State"]
         return bool(state.get("Running")) and state.get("StartedAt") == self.started_at
-
-    def end_marked(self) -> None:
-        """Send TERM to every process of this exec, from inside: the engine has no call for it."""
-        with translating(self.address):
-            argv = ["sh", "-c", _END_MARKED, "sh", f"{MARK}={self.mark}"]
-            created: dict[str, Any] = self.client.exec_create(self.instance.id, argv)
-            self.client.exec_start(created["Id"], detach=True)
 
 
 class DockerProcess(Process):
@@ -132,7 +118,7 @@ class DockerProcess(Process):
             self._wire.close()
             if self._status is None:
                 with suppress(EnvironmentFailedError):  # no engine, or no container any more: nothing is left to end
-                    self._end()
+                    self._await_end()
 
     def _read(self, size: int, deadline_s: float | None) -> bytes:
         with self._reading:
@@ -189,14 +175,15 @@ class DockerProcess(Process):
                 break
         return is_alive
 
-    def _end(self) -> None:
-        """Let the command end by the end of its input; after a moment, end it."""
+    def _await_end(self) -> None:
+        """Give the command a moment to end by the end of its input.
+
+        It is never sent a signal. An orphan of it would fall to process 1, which in a container is PostgreSQL's
+        postmaster: that takes a child that a signal ended for a crashed backend, and restarts the whole server.
+        """
         limit_s = time.monotonic() + GRACE_S
         pause = threading.Event()
-        while self._exec.inspect().get("Running"):
-            if time.monotonic() >= limit_s:
-                self._exec.end_marked()
-                return
+        while self._exec.inspect().get("Running") and time.monotonic() < limit_s:
             pause.wait(0.05)
 
     def _cut(self, reason: str) -> StreamCutError:
@@ -231,18 +218,17 @@ class DockerRunner(Runner):
             text = completed.stdout.decode("utf-8", "surrogateescape")
             pairs = text.split("\0") if completed.status == 0 else self._configured
             split = (pair.partition("=") for pair in pairs if pair)
-            self._variables = {name: value for name, _equals, value in split if name != MARK}
+            self._variables = {name: value for name, _equals, value in split}
         return self._variables
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bool = False) -> Process:
-        mark = secrets.token_hex(8)
         with translating(self._address):
             created: dict[str, Any] = self._client.exec_create(
                 self._instance.id,
                 list(argv),
                 stdin=stdin,
                 tty=False,
-                environment={**(env or {}), MARK: mark},
+                environment=dict(env or {}),
             )
         exec_ = Exec(
             client=self._client,
@@ -250,7 +236,6 @@ class DockerRunner(Runner):
             instance=self._instance,
             started_at=self._started_at,
             id=str(created["Id"]),
-            mark=mark,
             program=argv[0],
         )
         try:

@@ -36,7 +36,7 @@ class Stored:
 
 
 class BaseIndex:
-    """The segments of a base, found by part or, where a text was cut elsewhere, by digest. Thread-safe: never changes."""
+    """The segments of a base, by part or, where a text was cut elsewhere, by digest. Thread-safe: never changes."""
 
     def __init__(self, reader: BackupReader) -> None:
         self.reader = reader

@@ -17,9 +17,10 @@ from respaldo.language import _
 from respaldo.units import MIB
 
 _IDENTIFIER = rb'"((?:[^"]|"")+)"|([^\s"().,]+)'
-_COPY = re.compile(rb"COPY (?:" + _IDENTIFIER + rb")\.(?:" + _IDENTIFIER + rb") (?:\(.*\) )? ?FROM stdin;\n", re.DOTALL)
-# Either a line to leave out (blank, a comment, psql's \\restrict), or a statement up to the semicolon that ends its line
-# outside of quotes. Anything else is a statement that has not arrived whole.
+_TABLE = rb"(?:" + _IDENTIFIER + rb")\.(?:" + _IDENTIFIER + rb")"
+_COPY = re.compile(rb"COPY " + _TABLE + rb" (?:\(.*\) )? ?FROM stdin;\n", re.DOTALL)
+# Either a line to leave out (blank, a comment, psql's \\restrict), or a statement up to the semicolon that ends its
+# line outside of quotes. Anything else is a statement that has not arrived whole.
 _STATEMENT = re.compile(
     rb"""(?: (?P<left_out> \n | --[^\n]*+\n | \\(?:un)?restrict[^\n]*+\n )
         | (?: [^;'"\n-]++ | -(?!-) | \n | '[^']*+(?:''[^']*+)*+' | "[^"]*+(?:""[^"]*+)*+" | ;(?!\n) )++ ;\n )""",

@@ -18,32 +18,36 @@ _LISTS = (
 _SETTINGS = rf"""
 WITH d AS (SELECT * FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
 settings AS (
-  SELECT s.setrole, c.ordinality, pg_catalog.split_part(c.value, '=', 1) AS name,
+  SELECT s.setrole, c.place, pg_catalog.split_part(c.value, '=', 1) AS name,
          pg_catalog.substr(c.value, pg_catalog.strpos(c.value, '=') + 1) AS value
     FROM pg_catalog.pg_db_role_setting s JOIN d ON d.oid = s.setdatabase,
-         pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(value, ordinality))
+         pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(value, place)),
+grants AS (
+  SELECT a.*, CASE WHEN a.grantee = 0 THEN 'PUBLIC'
+                   ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS name
+    FROM d, pg_catalog.aclexplode(d.datacl)
+         WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, place)
+   WHERE a.grantee <> d.datdba)
 SELECT statement FROM (
-  SELECT 1 AS part, 0::int8 AS place, pg_catalog.format('COMMENT ON DATABASE :"database" IS %L;', c.description) AS statement
+  SELECT 1 AS part, 0::int8 AS place,
+         pg_catalog.format('COMMENT ON DATABASE :"database" IS %L;', c.description) AS statement
     FROM d JOIN pg_catalog.pg_shdescription c ON c.objoid = d.oid
      AND c.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
   UNION ALL
-  SELECT 2, 0, pg_catalog.format('ALTER DATABASE :"database" CONNECTION LIMIT %s;', datconnlimit) FROM d
-   WHERE datconnlimit >= 0
+  SELECT 2, 0, pg_catalog.format('ALTER DATABASE :"database" CONNECTION LIMIT %s;', datconnlimit)
+    FROM d WHERE datconnlimit >= 0
   UNION ALL
-  SELECT 3, ordinality, CASE WHEN setrole = 0 THEN 'ALTER DATABASE :"database"'
+  SELECT 3, place, CASE WHEN setrole = 0 THEN 'ALTER DATABASE :"database"'
          ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE :"database"', pg_catalog.pg_get_userbyid(setrole)) END
-         || pg_catalog.format(' SET %I TO %s;', name,
-              CASE WHEN name ~ '^({_LISTS})$' THEN coalesce(nullif(value, ''), '''''') ELSE pg_catalog.quote_literal(value) END)
+         || pg_catalog.format(' SET %I TO %s;', name, CASE WHEN name ~ '^({_LISTS})$'
+              THEN coalesce(nullif(value, ''), '''''') ELSE pg_catalog.quote_literal(value) END)
     FROM settings
   UNION ALL
   SELECT 4, 0, 'REVOKE ALL ON DATABASE :"database" FROM PUBLIC;' FROM d WHERE datacl IS NOT NULL
   UNION ALL
-  SELECT 5, a.ordinality, pg_catalog.format('GRANT %s ON DATABASE :"database" TO %s%s;', a.privilege_type,
-         CASE WHEN a.grantee = 0 THEN 'PUBLIC'
-              ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
-         CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-    FROM d, pg_catalog.aclexplode(d.datacl) WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, ordinality)
-   WHERE a.grantee <> d.datdba
+  SELECT 5, place, pg_catalog.format('GRANT %s ON DATABASE :"database" TO %s%s;', privilege_type, name,
+         CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+    FROM grants
 ) statements ORDER BY part, place"""
 
 _CREATION = """

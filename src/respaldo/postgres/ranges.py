@@ -98,5 +98,5 @@ def blocks_of_part(part: str) -> int | None:
 
 
 def order_by_size(ranges: Sequence[BlockRange]) -> Iterator[BlockRange]:
-    """Yield the largest tables' ranges first, each table's in block order, so that no worker is left with a long tail."""
+    """Yield the largest tables' ranges first, each table's in block order: no worker is left with a long tail."""
     yield from sorted(ranges, key=lambda item: (-item.table.size_bytes, item.table.qualified, item.index))

@@ -53,7 +53,7 @@ def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Genera
 
 
 class RowStream:
-    """The rows of one query, in COPY's text format. Iterate to the end once; then ``rows`` is the server's own count."""
+    """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count."""
 
     def __init__(self, session: Session, query: str) -> None:
         command = session.tools.compress_command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import timedelta
 
 from respaldo.clock import Clock
 from respaldo.errors import (
@@ -37,9 +36,6 @@ from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import BackupListing, BackupType, DamagedBackup, Manifest, TargetPath
 from respaldo.repository.writer import BackupWriter
 from respaldo.storage.base import Storage
-
-UNFINISHED_AGE = timedelta(hours=1)
-"""A temporary file untouched for so long is a dead run's: a live one writes at least at every segment."""
 
 
 class Repository:
@@ -195,8 +191,9 @@ class Repository:
 
     def sweep(self, target: TargetPath, lease: Lease) -> int:
         """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,
-        objects their manifest does not list, temporary files. Call it before ``begin``: the backup in the making has
-        no manifest either. A backup whose manifest is damaged is left alone."""
+        objects their manifest does not list, temporary files (who holds the lease is the only one to write). Call it
+        before ``begin``: the backup in the making has no manifest either. A backup whose manifest is damaged is left
+        alone."""
         if lease.target != target:
             raise ValueError(f"the lease is on {lease.target}")
         lease.check()
@@ -206,7 +203,7 @@ class Repository:
                 for leftover in self._leftovers(target, name):
                     self.storage.delete(leftover)
                     removed += 1
-        return removed + self.storage.sweep(_directory(target), older_than=self._clock.now() - UNFINISHED_AGE)
+        return removed + self.storage.sweep(_directory(target), older_than=self._clock.now())
 
     def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
         try:
