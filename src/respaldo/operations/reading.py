@@ -20,6 +20,7 @@ from respaldo.operations.workers import Workers
 from respaldo.postgres.database import Creation, read_creation, read_settings_script
 from respaldo.postgres.dump import dump_data, dump_globals, dump_schema
 from respaldo.postgres.ranges import BlockRange, blocks_of_part, is_read_by_ranges, order_by_size, plan_ranges
+from respaldo.postgres.requirements import Requirements, read_requirements
 from respaldo.postgres.rowstream import CommandStream, Piece, RowStream
 from respaldo.postgres.server import Server
 from respaldo.postgres.session import Session
@@ -67,7 +68,7 @@ class Reading:
             tables = [table for table in snapshot.tables if table.kind == "r"]
             large = [table for table in tables if is_read_by_ranges(table, server.facts)]
             self._listen(WorkPlanned(tables=len(tables), size_bytes=sum(table.size_bytes for table in tables)))
-            creation = self._store_database(snapshot)
+            creation, requirements = self._store_database(snapshot)
             ranges = order_by_size(self._plan(large))
             self._workers.run(
                 partial(self._work, snapshot, ranges, large, is_first=number == 0) for number in range(self._jobs)
@@ -86,6 +87,7 @@ class Reading:
                 "system_identifier": server.facts.system_identifier,
                 "image": server.runner.instance.image,
                 **creation.as_record(),
+                **requirements.as_record(),
             },
             warnings=tuple(self._warnings),
         )
@@ -170,11 +172,11 @@ class Reading:
             self._workers.done_with(stream)
             stream.close()
 
-    def _store_database(self, snapshot: Snapshot) -> Creation:
+    def _store_database(self, snapshot: Snapshot) -> tuple[Creation, Requirements]:
         with snapshot.open_reader() as session:
             session.execute("SET client_encoding = 'UTF8';")
             self._writer.put_object(DATABASE, read_settings_script(session).encode(errors="surrogateescape"))
-            return read_creation(session)
+            return read_creation(session), read_requirements(session)
 
     def _store_instructions(self, creation: Creation, decision: Decision) -> None:
         text = write_instructions(

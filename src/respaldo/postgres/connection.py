@@ -54,6 +54,8 @@ class Connection:
             "LC_ALL": "C",
             "LANGUAGE": "C",
             "PGCLIENTENCODING": "UTF8",
+            # A timestamptz is written the same by every server, so that it can be compared.
+            "PGTZ": "UTC",
         }
         optional = {"PGPASSWORD": self.password, "PGHOST": self.host, "PGPORT": self.port}
         variables.update({name: value for name, value in optional.items() if value})
