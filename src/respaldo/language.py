@@ -43,3 +43,8 @@ def _(message: str) -> str:
 def ngettext(singular: str, plural: str, count: int) -> str:
     """Return the form of a user-visible string that belongs to ``count``."""
     return _translation().ngettext(singular, plural, count)
+
+
+def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
+    """Return the message as it is, and have it extracted: ``_`` is called on it where its time comes."""
+    return message

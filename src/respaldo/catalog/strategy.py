@@ -111,8 +111,8 @@ def decide(
         share = round(100 * newest.stored_bytes / max(1, base.stored_bytes))
         return _full(
             Reason.INCREMENTAL_TOO_LARGE,
-            _("the last incremental took {share} % of a full, the limit is {limit} %").format(
-                share=share, limit=round(100 * policy.largest_share)
+            _("the last incremental took {share} of a full, the limit is {limit}").format(
+                share=f"{share} %", limit=f"{100 * policy.largest_share:.0f} %"
             ),
         )
     return _incremental(

@@ -10,10 +10,12 @@ from typing import Any
 
 from respaldo.errors import RespaldoError
 from respaldo.events import Event, InstanceFound, Listener, PhaseStarted, SegmentDone, TypeDecided, Warned, WorkPlanned
-from respaldo.language import _
+from respaldo.language import N_, _
 from respaldo.units import format_count, format_duration, format_size
 
 LABEL_WIDTH = 15
+# The types as events and manifests carry them, for the catalogue; whoever prints one calls ``_`` on it.
+TYPE_WORDS = (N_("full"), N_("incremental"))
 
 
 @dataclass(slots=True)
@@ -130,6 +132,6 @@ class Progress:
 def describe_result(raw_bytes: int, stored_bytes: int, seconds: float) -> str:
     """Say what was stored: ``5.6 MiB (0.4 % of the data) in 4.1 s``."""
     share = 100 * stored_bytes / raw_bytes if raw_bytes else 100.0
-    return _("{stored} ({share} % of the data) in {duration}").format(
-        stored=format_size(stored_bytes), share=f"{share:.1f}", duration=format_duration(seconds)
+    return _("{stored} ({share} of the data) in {duration}").format(
+        stored=format_size(stored_bytes), share=f"{share:.1f} %", duration=format_duration(seconds)
     )

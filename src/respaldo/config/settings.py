@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from respaldo.errors import UsageError
-from respaldo.language import _
+from respaldo.language import N_, _
 
 
 def _text(value: str) -> str:
@@ -46,10 +46,6 @@ def _setting(
     """Declare a setting. ``kind`` is the word that stands for its value in help; ``summary`` is a gettext message."""
     metadata = {"parse": parse, "variables": variables, "flag": flag, "kind": kind, "summary": summary}
     return field(default=default, metadata=metadata)
-
-
-def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
-    return message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

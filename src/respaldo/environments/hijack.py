@@ -74,7 +74,7 @@ def start_exec(address: EngineAddress, api_version: str, exec_id: str) -> tuple[
         raise
     except (ValueError, IndexError) as error:
         wire.close()
-        raise ConnectionError("not an answer of a Docker engine") from error
+        raise ConnectionError(_("not an answer of a Docker engine")) from error
     return wire, rest
 
 
@@ -83,7 +83,7 @@ def _read_head(wire: Wire) -> tuple[bytes, bytes]:
     while b"\r\n\r\n" not in data:
         count = wire.receive_into(view, ANSWER_S)
         if not count or len(data) > MAX_HEADERS_BYTES:
-            raise ConnectionError("the engine closed the connection before it answered")
+            raise ConnectionError(_("the engine closed the connection before it answered"))
         data += view[:count]
     head, _separator, rest = bytes(data).partition(b"\r\n\r\n")
     return head, rest

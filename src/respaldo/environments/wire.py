@@ -13,6 +13,8 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 
+from respaldo.language import _
+
 
 class Wire(ABC):
     """A connected stream. One thread may receive while another sends; ``close`` wakes both, from any thread."""
@@ -56,7 +58,7 @@ class Wire(ABC):
         if timeout_s is None:
             return
         if self._connection.fileno() < 0:
-            raise ConnectionAbortedError("the connection was closed here")
+            raise ConnectionAbortedError(_("the connection was closed here"))
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         if not poll.poll(max(0.0, timeout_s) * 1000):
@@ -89,7 +91,7 @@ class PlainWire(Wire):
         poll = select.poll()
         poll.register(self._connection, select.POLLOUT | hung_up)
         if any(event & hung_up for _descriptor, event in poll.poll()):
-            raise BrokenPipeError("the other side has ended")
+            raise BrokenPipeError(_("the other side has ended"))
 
     def end(self) -> None:
         with self._sending:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from backports import zstd
 from backports.zstd import CompressionParameter
 
+from respaldo.language import _
 from respaldo.units import MIB
 
 LEVEL = 3
@@ -60,7 +61,7 @@ class FrameReader:
         """
         if self._frame.eof:
             if data:
-                raise CodecError("bytes follow the frame")
+                raise CodecError(_("bytes follow the frame"))
             return
         while True:
             try:
@@ -70,7 +71,7 @@ class FrameReader:
             data = b""
             self.raw_size += len(piece)
             if self._limit is not None and self.raw_size > self._limit:
-                raise CodecError(f"the text is longer than {self._limit} bytes")
+                raise CodecError(_("the text is longer than {limit} bytes").format(limit=self._limit))
             if piece:
                 yield piece
             if self._frame.eof or self._frame.needs_input:
@@ -79,6 +80,6 @@ class FrameReader:
     def finish(self) -> None:
         """Raise CodecError unless the frame has ended and nothing followed it."""
         if not self._frame.eof:
-            raise CodecError("the frame is cut short")
+            raise CodecError(_("the frame is cut short"))
         if self._frame.unused_data:
-            raise CodecError("bytes follow the frame")
+            raise CodecError(_("bytes follow the frame"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from backports import zstd
 from backports.zstd import CompressionParameter, DecompressionParameter
 
+from respaldo.language import _
 from respaldo.repository.codec import LEVEL, CodecError
 from respaldo.repository.format import MAX_DELTA_TEXT
 
@@ -55,5 +56,5 @@ def decode_delta(delta: bytes, prefix: bytes, raw_size: int) -> bytes:
     except zstd.ZstdError as error:
         raise CodecError(str(error)) from error
     if not frame.eof or frame.unused_data or len(text) != raw_size:
-        raise CodecError(f"the delta is not one whole frame of {raw_size} bytes")
+        raise CodecError(_("the delta is not one whole frame of {size} bytes").format(size=raw_size))
     return text

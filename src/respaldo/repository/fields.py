@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from respaldo.language import _
+
 MAX_INTEGER = 2**63 - 1
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -23,31 +25,31 @@ def parse_object(data: bytes) -> Fields:
         # Not every ValueError of json is a JSONDecodeError: a number of 5 000 digits is one of the others.
         document: Json = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise FieldError(f"no JSON document: {error}") from error
-    return Fields(as_object(document, "the document"))
+        raise FieldError(_("no JSON document: {error}").format(error=error)) from error
+    return Fields(as_object(document, _("the document")))
 
 
 def as_object(value: Json, what: str) -> dict[str, Json]:
     if not isinstance(value, dict):
-        raise FieldError(f"{what} is no object")
+        raise FieldError(_("{field} is no object").format(field=what))
     return value
 
 
 def as_list(value: Json, what: str) -> list[Json]:
     if not isinstance(value, list):
-        raise FieldError(f"{what} is no list")
+        raise FieldError(_("{field} is no list").format(field=what))
     return value
 
 
 def as_text(value: Json, what: str) -> str:
     if not isinstance(value, str):
-        raise FieldError(f"{what} is no text")
+        raise FieldError(_("{field} is no text").format(field=what))
     return value
 
 
 def as_count(value: Json, what: str) -> int:
     if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise FieldError(f"{what} is no count")
+        raise FieldError(_("{field} is no count").format(field=what))
     return value
 
 
@@ -59,7 +61,7 @@ class Fields:
 
     def get(self, name: str) -> Json:
         if name not in self.members:
-            raise FieldError(f"{name} is missing")
+            raise FieldError(_("{field} is missing").format(field=name))
         return self.members[name]
 
     def text(self, name: str) -> str:
@@ -88,7 +90,7 @@ class Fields:
         try:
             instant = datetime.fromisoformat(self.text(name))
         except ValueError as error:
-            raise FieldError(f"{name} is no time") from error
+            raise FieldError(_("{field} is no time").format(field=name)) from error
         if instant.tzinfo is not UTC:
-            raise FieldError(f"{name} is not in UTC")
+            raise FieldError(_("{field} is not in UTC").format(field=name))
         return instant

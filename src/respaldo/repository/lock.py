@@ -212,7 +212,7 @@ def _holder_of(data: bytes) -> Holder:
         fields = parse_object(data)
         token = fields.text("token")
         if not is_uid(token):
-            raise FieldError("token is none")
+            raise FieldError(_("token is none"))
         identity = ProcessIdentity(
             host=fields.text("host"),
             boot=fields.text("boot"),

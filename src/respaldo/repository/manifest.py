@@ -36,7 +36,7 @@ def unseal(data: bytes) -> Fields:
     body = data[:-_TAIL_BYTES]
     checksum = blake3(body).hexdigest().encode()
     if data[-_TAIL_BYTES:] != _CHECKSUM_START + checksum + _CHECKSUM_END:
-        raise FieldError("its checksum is wrong")
+        raise FieldError(_("its checksum is wrong"))
     return parse_object(data)
 
 
@@ -79,7 +79,7 @@ def decode_manifest(data: bytes, *, target: TargetPath, name: str) -> Manifest:
     try:
         manifest = _manifest(unseal(data))
         if manifest.target != target or manifest.name != name:
-            raise FieldError(f"it is that of {manifest.target}/{manifest.name}")
+            raise FieldError(_("it is that of {target}/{name}").format(target=manifest.target, name=manifest.name))
     except FieldError as error:
         raise DamagedError(
             _("the manifest of {target}/{name} is damaged: {reason}").format(target=target, name=name, reason=error),
@@ -90,21 +90,21 @@ def decode_manifest(data: bytes, *, target: TargetPath, name: str) -> Manifest:
 
 def _manifest(fields: Fields) -> Manifest:
     if fields.count("format") != FORMAT:
-        raise FieldError(f"format {fields.count('format')} is not known to this version")
+        raise FieldError(_("format {version} is not known to this version").format(version=fields.count("format")))
     name, base, base_uid = fields.text("name"), fields.optional_text("base"), fields.optional_text("base_uid")
     kind = fields.text("type")
     if kind not in (BackupType.FULL, BackupType.INCREMENTAL):
-        raise FieldError("type is neither full nor incremental")
+        raise FieldError(_("type is neither full nor incremental"))
     if kind == BackupType.FULL and (base, base_uid) != (None, None):
-        raise FieldError("a full has no base")
+        raise FieldError(_("a full has no base"))
     if kind == BackupType.INCREMENTAL and (
         base is None or base_uid is None or not is_backup_name(base) or not is_uid(base_uid) or base == name
     ):
-        raise FieldError("an incremental has a base")
+        raise FieldError(_("an incremental has a base"))
     if not is_backup_name(name) or not is_uid(fields.text("uid")):
-        raise FieldError("name or uid is none")
+        raise FieldError(_("name or uid is none"))
     if not _PREFIX.fullmatch(fields.text("prefix")):
-        raise FieldError("prefix is none")
+        raise FieldError(_("prefix is none"))
     decision = fields.fields("decision")
     return Manifest(
         name=name,
@@ -133,11 +133,11 @@ def _totals(fields: Fields) -> Totals:
 def _objects(fields: Fields) -> tuple[ObjectEntry, ...]:
     entries = []
     for item in fields.items("objects"):
-        members = Fields(as_object(item, "an object"))
+        members = Fields(as_object(item, _("an object")))
         entry = ObjectEntry(name=members.text("name"), size_bytes=members.count("size"), digest=members.text("blake3"))
         if not is_object_name(entry.name) or not is_digest(entry.digest):
-            raise FieldError("an object's name or digest is none")
+            raise FieldError(_("an object's name or digest is none"))
         entries.append(entry)
     if len({entry.name for entry in entries}) != len(entries):
-        raise FieldError("an object is listed twice")
+        raise FieldError(_("an object is listed twice"))
     return tuple(entries)

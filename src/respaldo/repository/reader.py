@@ -117,6 +117,32 @@ class BackupReader:
         """Return a segment's whole text, compared."""
         return b"".join(self.open_text(segment))
 
+    def open_frame(self, segment: Segment, told: Callable[[bytes], None]) -> Iterator[bytes] | None:
+        """Return a segment's zstd frame as it is stored, in pieces, and tell its text on the way; None for a delta.
+
+        Size, rows and digest are compared at the end, as for ``open_text``.
+        """
+        if segment.kind == "ref":
+            return self.base.open_frame(self._base_segment(segment), told)
+        return self._told_frame(segment, told) if segment.kind == "frame" else None
+
+    def _told_frame(self, segment: Segment, told: Callable[[bytes], None]) -> Iterator[bytes]:
+        frame = FrameReader(limit=segment.raw_size)
+        stored = b""
+
+        def text() -> Iterator[bytes]:
+            nonlocal stored
+            for stored in self._stored(segment.pack, segment.offset, segment.length):
+                yield b""
+                yield from frame.feed(stored)
+            frame.finish()
+
+        for piece in self._checked(segment, text()):
+            if piece:
+                told(piece)
+            else:
+                yield stored
+
     def stored_frame(self, segment: Segment) -> Iterator[bytes] | None:
         """Return a segment's zstd frame as it is stored, in pieces; None for a delta. Only the frame's own checksum
         guards it: who decompresses compares size, rows and digest."""
@@ -135,7 +161,7 @@ class BackupReader:
     def _delta_text(self, segment: Segment) -> Iterator[bytes]:
         of_base = self._base_segment(segment)
         if of_base.raw_size > MAX_DELTA_TEXT:
-            raise CodecError("the base's text is too large for a delta")
+            raise CodecError(_("the base's text is too large for a delta"))
         prefix = self.base.read_text(of_base)
         delta = b"".join(self._stored(segment.pack, segment.offset, segment.length))
         yield decode_delta(delta, prefix, segment.raw_size)

@@ -60,7 +60,7 @@ class Repository:
             fields = unseal(data)
             version, uid = fields.count("format"), fields.text("id")
             if not is_uid(uid):
-                raise FieldError("its id is none")
+                raise FieldError(_("its id is none"))
         except FieldError as error:
             raise DamagedError(
                 _("{name} in {location} is damaged: {reason}").format(

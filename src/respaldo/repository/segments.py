@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from respaldo.language import _
 from respaldo.repository.codec import CodecError, compress, decompress
 from respaldo.repository.fields import FieldError, Fields, Json, as_count, as_list, as_text, parse_object
 from respaldo.repository.format import FORMAT, MAX_DELTA_TEXT, MAX_SEGMENTS_TEXT, is_digest
@@ -56,34 +57,34 @@ def decode_segments(data: bytes, *, packs: Mapping[str, int], has_base: bool) ->
     except CodecError as error:
         raise FieldError(str(error)) from error
     if fields.count("format") != FORMAT or fields.items("columns") != _COLUMNS:
-        raise FieldError("format or columns are not known to this version")
+        raise FieldError(_("format or columns are not known to this version"))
     series = tuple(_series(item) for item in fields.items("series"))
     if len({one.key for one in series}) != len(series):
-        raise FieldError("a series is listed twice")
+        raise FieldError(_("a series is listed twice"))
     segments = tuple(_segment(item) for item in fields.items("segments"))
     for segment in segments:
         _check(segment, series=len(series), packs=packs, has_base=has_base)
     if len({(segment.series, segment.part) for segment in segments}) != len(segments):
-        raise FieldError("a segment is listed twice")
+        raise FieldError(_("a segment is listed twice"))
     return SegmentTable(series=series, segments=segments)
 
 
 def _series(item: Json) -> Series:
-    values = as_list(item, "a series")
+    values = as_list(item, _("a series"))
     if len(values) != 3:
-        raise FieldError("a series has three values")
-    key, head, tail = (as_text(value, "a series") for value in values)
+        raise FieldError(_("a series has three values"))
+    key, head, tail = (as_text(value, _("a series")) for value in values)
     return Series(key=key, head=head, tail=tail)
 
 
 def _segment(item: Json) -> Segment:
-    values = as_list(item, "a segment")
+    values = as_list(item, _("a segment"))
     if len(values) != len(_COLUMNS):
-        raise FieldError("a segment has other columns")
+        raise FieldError(_("a segment has other columns"))
     row = Fields(dict(zip(_COLUMNS, values, strict=True)))
     kind = _KINDS.get(row.text("kind"))
     if kind is None:
-        raise FieldError("a segment is of no known kind")
+        raise FieldError(_("a segment is of no known kind"))
     return Segment(
         series=as_count(values[0], "series"),
         part=row.text("part"),
@@ -100,15 +101,15 @@ def _segment(item: Json) -> Segment:
 
 def _check(segment: Segment, *, series: int, packs: Mapping[str, int], has_base: bool) -> None:
     if segment.series >= series:
-        raise FieldError("a segment is of no series")
+        raise FieldError(_("a segment is of no series"))
     if not is_digest(segment.digest):
-        raise FieldError("a segment's digest is none")
+        raise FieldError(_("a segment's digest is none"))
     if segment.kind == "ref":
         if segment.pack or segment.offset or segment.length:
-            raise FieldError("a ref lies in no pack")
+            raise FieldError(_("a ref lies in no pack"))
     elif segment.offset + segment.length > packs.get(segment.pack, -1):
-        raise FieldError("a segment lies outside its pack")
+        raise FieldError(_("a segment lies outside its pack"))
     if segment.kind != "frame" and not has_base:
-        raise FieldError("a full has frames only")
+        raise FieldError(_("a full has frames only"))
     if segment.kind == "delta" and segment.raw_size > MAX_DELTA_TEXT:
-        raise FieldError("a delta is too large")
+        raise FieldError(_("a delta is too large"))
