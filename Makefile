@@ -10,6 +10,7 @@ INSTALLED := $(VENV)/.installed
 LOCALES := es en
 CATALOGUES := src/respaldo/locale
 TEMPLATE := build/messages.pot
+EXTRACTED := src/respaldo scripts backup_orchestrator.py
 # Only what is there: ruff refuses a path that is not.
 CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 # More for pytest: make test ARGS='-k retention -x'
@@ -68,7 +69,8 @@ bench: $(INSTALLED) ## measure side by side with other tools
 
 locale: $(INSTALLED) ## extract the strings, update the catalogues, compile them
 	@mkdir -p $(dir $(TEMPLATE))
-	$(BIN)/pybabel --quiet extract --sort-by-file --add-comments=NOTE: --width=120 --project=respaldo --copyright-holder='the respaldo authors' -o $(TEMPLATE) src/respaldo
+	$(BIN)/pybabel --quiet extract --keyword N_ --keyword NN_:1,2 --sort-by-file --add-location=file --add-comments=NOTE: --width=120 \
+	  --project=respaldo --copyright-holder='the respaldo authors' -o $(TEMPLATE) $(EXTRACTED)
 	@for language in $(LOCALES); do \
 	  catalogue=$(CATALOGUES)/$$language/LC_MESSAGES/messages.po; mkdir -p "$${catalogue%/*}"; \
 	  if [ -f "$$catalogue" ]; then verb="update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width=120"; else verb=init; fi; \
