@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import click
@@ -74,7 +78,8 @@ def run_guarded(command: Callable[[], Any]) -> int:
     """Run a command; return the exit code, every error said in one line with its hint."""
     output = Output()
     try:
-        result = command()
+        with _ending_as_by_interrupt():
+            result = command()
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.UsageError as error:
@@ -87,6 +92,24 @@ def run_guarded(command: Callable[[], Any]) -> int:
         output.fail(error)
         return error.exit_code
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _ending_as_by_interrupt() -> Iterator[None]:
+    """Make SIGTERM, which ends containers and services, clean up as Ctrl-C does. One alone: a second changes nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":
