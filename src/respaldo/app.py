@@ -16,6 +16,7 @@ from respaldo.storage.directory import DirectoryStorage
 
 if TYPE_CHECKING:
     from respaldo.operations.backup import BackupRequest
+    from respaldo.postgres.connection import ConnectionOverrides
     from respaldo.postgres.server import Server
 
 
@@ -34,15 +35,13 @@ class App:
         """Open the repository, or begin one."""
         return Repository.open_or_create(self._storage(), self.clock)
 
-    def find_server(self, listen: Listener) -> Server:
-        """Find the instance, connect, and tell what was found."""
-        from respaldo.postgres.connection import ConnectionOverrides
+    def find_server(self, listen: Listener, *, any_database: bool = False) -> Server:
+        """Find the instance, connect, and tell what was found. ``any_database``: the one meant need not exist."""
         from respaldo.postgres.server import connect
 
         environment, instance = self._find_instance()
         settings = self.settings
-        overrides = ConnectionOverrides(user=settings.user, database=settings.database, password=settings.password)
-        server = connect(environment.open(instance), overrides)
+        server = connect(environment.open(instance), self._overrides(settings.database), any_database=any_database)
         listen(
             InstanceFound(
                 environment=environment.name,
@@ -54,6 +53,12 @@ class App:
             )
         )
         return server
+
+    def reconnect(self, server: Server, database: str) -> Server:
+        """Return the same server as seen from another of its databases."""
+        from respaldo.postgres.server import connect
+
+        return connect(server.runner, self._overrides(database))
 
     def target_of(self, server: Server) -> TargetPath:
         """Return what the repository files this server's database under."""
@@ -77,6 +82,11 @@ class App:
                 largest_share=settings.largest_share,
             ),
         )
+
+    def _overrides(self, database: str | None) -> ConnectionOverrides:
+        from respaldo.postgres.connection import ConnectionOverrides
+
+        return ConnectionOverrides(user=self.settings.user, database=database, password=self.settings.password)
 
     def _storage(self) -> DirectoryStorage:
         return DirectoryStorage(Path(self.settings.repository))

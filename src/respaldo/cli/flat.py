@@ -11,7 +11,6 @@ from respaldo.cli.main import run_guarded
 from respaldo.cli.options import help_of
 from respaldo.cli.printing import Output
 from respaldo.config.settings import Settings
-from respaldo.errors import UsageError
 from respaldo.language import _
 
 
@@ -46,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     actions.add_argument("--restore", action="store_true", help=_("restore a backup"))
     parser.add_argument("--restore-file", metavar="NAME", help=_("the backup to restore"))
     parser.add_argument("--to", metavar="DATABASE", help=_("the new database's name"))
+    parser.add_argument("--yes", "-y", action="store_true", help=_("ask nothing"))
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--verbose", "-v", action="store_true", help=_("say more"))
     loudness.add_argument("--quiet", "-q", action="store_true", help=_("say errors only"))
@@ -65,11 +65,10 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.list_backups:
         run_list_command(output, settings, as_json=arguments.as_json)
     elif arguments.restore:
-        from respaldo.cli.restore import run_restore_command
+        from respaldo.cli.restore import RestoreFlags, run_restore_command
 
-        if arguments.restore_file is None:
-            raise UsageError(_("the backup to restore is missing"), hint=_("name it with --restore-file"))
-        run_restore_command(output, settings, arguments.restore_file, arguments.to, as_json=arguments.as_json)
+        flags = RestoreFlags(name=arguments.restore_file, to=arguments.to, yes=arguments.yes, as_json=arguments.as_json)
+        run_restore_command(output, settings, flags)
     else:
         _back_up(output, settings, arguments)
 
@@ -116,7 +115,7 @@ class UnifiedBackupOrchestrator:
         return self._run(list_backups=False, restore=False, **changes)
 
     def restore_database(self, path: str | None = None) -> bool:
-        """Restore the backup named ``path`` into the database that ``to`` names."""
+        """Restore the backup named ``path``, into the database that ``to`` names or in the place of its own."""
         return self._run(list_backups=False, restore=True, restore_file=path or self._arguments.restore_file)
 
     def list_backups(self) -> list[dict[str, Any]]:

@@ -54,8 +54,7 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
     if as_json:
         output.print_json([backup_document(manifest) for manifest in manifests])
     elif manifests:
-        several = len({manifest.target for manifest in manifests}) > 1
-        print(_table(manifests, with_target=several or output.verbose, verbose=output.verbose))
+        print_table(manifests, verbose=output.verbose)
     elif not damaged:
         print(_("No backups found in {directory}").format(directory=settings.repository))
     if files:
@@ -65,6 +64,12 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
     if damaged:
         raise damaged[0].error
     return manifests
+
+
+def print_table(manifests: Sequence[Manifest], *, verbose: bool = False) -> None:
+    """Print the numbered table; with each one's target where there are several."""
+    several = len({manifest.target for manifest in manifests}) > 1
+    print(_table(manifests, with_target=several or verbose, verbose=verbose))
 
 
 def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup]]:

@@ -66,7 +66,7 @@ class Reading:
             )
         with Snapshot(server, lock_timeout_s=self._lock_timeout_s) as snapshot:
             tables = [table for table in snapshot.tables if table.kind == "r"]
-            large = [table for table in tables if is_read_by_ranges(table, server.facts)]
+            large = [table for table in tables if is_read_by_ranges(table, encoding=server.facts.encoding)]
             self._listen(WorkPlanned(tables=len(tables), size_bytes=sum(table.size_bytes for table in tables)))
             creation, requirements = self._store_database(snapshot)
             ranges = order_by_size(self._plan(large))

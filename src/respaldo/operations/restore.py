@@ -1,174 +1,183 @@
-"""Restore a backup into a new database, beside whatever is there; a failure leaves no new database behind."""
+"""Restore a backup: plan, then execute. The live database stays as it is until the new one is complete and compared."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
-from respaldo.errors import ProofFailedError, UsageError
-from respaldo.events import Listener, PhaseStarted, SegmentDone, WorkPlanned
+from respaldo.clock import Clock
+from respaldo.errors import PostgresError, RespaldoError
+from respaldo.events import Listener, PhaseStarted, Warned
 from respaldo.language import _
-from respaldo.operations.layout import DATABASE, SCHEMA, STATEMENTS
-from respaldo.operations.workers import Workers
+from respaldo.operations.layout import DATABASE, SCHEMA
+from respaldo.operations.loading import Loading
+from respaldo.operations.preflight import Problem, find_problems, stopping
+from respaldo.operations.verifying import compare_rows
+from respaldo.postgres.archive import restore_section
 from respaldo.postgres.database import Creation
-from respaldo.postgres.load import (
-    LoadStream,
-    apply_settings,
-    count_rows,
+from respaldo.postgres.databases import (
+    RESTORING,
     create_database,
     drop_database,
-    require_no_database,
-    restore_section,
+    drop_leftovers,
+    exchange,
+    held,
 )
+from respaldo.postgres.load import apply_settings
+from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
+from respaldo.postgres.surroundings import LiveDatabase, read_surroundings
 from respaldo.repository.reader import BackupReader
-from respaldo.repository.records import Segment
-from respaldo.units import MIB
 
-# One transaction loads about this much text: small enough to share a large table among workers, large enough that
-# starting psql (some 20 ms) does not show.
-TASK_BYTES = 128 * MIB
+# PostgreSQL cuts longer names silently (NAMEDATALEN - 1).
+_NAME_BYTES = 63
 
 
-def restore_into_new(server: Server, reader: BackupReader, database: str, *, jobs: int, listen: Listener) -> int:
-    """Restore into a new database and return its rows, each table's number compared with the backup.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """What the person asked for. ``to`` None: the database that the backup is of. ``in_place``: drop it first."""
 
-    Raise UsageError or PostgresError before anything is made, and whatever fails later after the new one is dropped.
+    to: str | None = None
+    in_place: bool = False
+    drop_old: bool = False
+    schema_only: bool = False
+    jobs: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """What will happen, for a person to read before it does. ``live``: the database that will be replaced."""
+
+    backup: str
+    made: datetime
+    database: str
+    filling: str
+    old: str | None
+    live: LiveDatabase | None
+    problems: tuple[Problem, ...]
+    request: RestoreRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What happened. ``old``: the name under which the replaced database is kept, if it is."""
+
+    database: str
+    rows: int
+    old: str | None
+
+
+def plan_restore(server: Server, reader: BackupReader, request: RestoreRequest, *, clock: Clock) -> RestorePlan:
+    """Work out what a restore will do and all that stands in its way. Changes nothing."""
+    manifest = reader.manifest
+    database = request.to or manifest.target.database
+    surroundings = read_surroundings(server, database)
+    problems = find_problems(
+        Requirements.from_record(manifest.server),
+        Creation.from_record(manifest.server),
+        surroundings,
+        backup_version_num=int(manifest.server.get("version_num") or 0),
+        replaces=request.to is None,
+        in_place=request.in_place,
+        creates_roles=False,
+    )
+    if request.to is not None and surroundings.live is not None:
+        taken = _("the database {name} exists already").format(name=request.to)
+        problems.insert(0, Problem(message=taken, hint=_("choose another name with --to")))
+    stamp = clock.now().astimezone().strftime("%Y%m%d_%H%M%S")
+    live = surroundings.live if request.to is None else None
+    return RestorePlan(
+        backup=manifest.name,
+        made=manifest.started,
+        database=database,
+        filling=_shorten(database, f"{RESTORING}{stamp}"),
+        old=_shorten(database, f"__old_{stamp}") if live is not None and not request.in_place else None,
+        live=live,
+        problems=tuple(problems),
+        request=request,
+    )
+
+
+def require_possible(plan: RestorePlan) -> None:
+    """Raise PostgresError that says everything that stops the plan."""
+    problems = stopping(plan.problems)
+    if problems:
+        hints = [problem.hint for problem in problems if problem.hint]
+        raise PostgresError("\n  ".join(problem.message for problem in problems), hint="; ".join(hints) or None)
+
+
+def execute_restore(
+    server: Server,
+    reader: BackupReader,
+    plan: RestorePlan,
+    *,
+    listen: Listener,
+    save: Callable[[], object] = lambda: None,
+) -> Restored:
+    """Carry a plan out. ``save`` makes the safety backup; it is called before anything is changed.
+
+    Whatever fails, the live database is as it was and the half-made one is gone; only ``in_place`` gives the old one
+    up first. May be repeated: a run that died left a database whose name tells so, and the next run drops it.
     """
-    stored = int(reader.manifest.server.get("version_num", "0"))
-    if stored // 10000 > server.facts.major:
-        raise UsageError(
-            _("{name} is of PostgreSQL {stored}, this server is the older {version}").format(
-                name=reader.manifest.name, stored=stored // 10000, version=server.facts.short_version
-            ),
-            hint=_("restore into a server of version {stored} or newer").format(stored=stored // 10000),
-        )
-    require_no_database(server, database)
-    creation = Creation.from_record(reader.manifest.server)
-    create_database(server, creation.statement(database, owner=creation.owner))
-    try:
-        return _fill(server, reader, database, jobs=jobs, listen=listen)
-    except BaseException:
-        drop_database(server, database)
-        raise
+    require_possible(plan)
+    for problem in plan.problems:
+        listen(Warned(message=problem.message))
+    for name in drop_leftovers(server):
+        listen(Warned(message=_("dropped {name}, which a run that died had left").format(name=name)))
+    if plan.live is not None:
+        listen(PhaseStarted(phase=_("safety backup")))
+        save()
+    if plan.request.in_place and plan.live is not None:
+        drop_database(server, plan.live.name)
+    with held(server, plan.filling):
+        creation = Creation.from_record(reader.manifest.server)
+        create_database(server, creation.statement(plan.filling, owner=creation.owner))
+        try:
+            rows = _fill(server, reader, plan, listen)
+            exchange(server, new=plan.filling, live=plan.database, old=plan.old)
+        except BaseException:
+            _drop_quietly(server, plan.filling, listen)
+            raise
+    if plan.old is not None and plan.request.drop_old:
+        drop_database(server, plan.old)
+        return Restored(database=plan.database, rows=rows, old=None)
+    return Restored(database=plan.database, rows=rows, old=plan.old)
 
 
-def _fill(server: Server, reader: BackupReader, database: str, *, jobs: int, listen: Listener) -> int:
+def _fill(server: Server, reader: BackupReader, plan: RestorePlan, listen: Listener) -> int:
+    """Fill the new database and compare it; return its rows."""
+    database, jobs = plan.filling, plan.request.jobs
+    encoding = reader.manifest.server.get("database_encoding", server.facts.encoding)
     listen(PhaseStarted(phase=_("definitions")))
-    restore_section(server, database, reader.open_object(SCHEMA), "pre-data")
-    _Load(server, reader, database, listen).run(jobs)
+    schema = reader.read_object(SCHEMA)
+    restore_section(server, database, schema, "pre-data", jobs=1)
+    sums = {}
+    if not plan.request.schema_only:
+        loading = Loading(server, reader, database, preamble=restore_settings(encoding), listen=listen)
+        sums = loading.run(reader.segments, jobs=jobs)
     listen(PhaseStarted(phase=_("indexes and constraints")))
-    restore_section(server, database, reader.open_object(SCHEMA), "post-data")
+    restore_section(server, database, schema, "post-data", jobs=jobs)
+    listen(PhaseStarted(phase=_("comparing every row")))
+    heads = {series.key for series in reader.series if series.head}
+    expected = {key: rows for key, rows in sums.items() if key in heads}
+    rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs)
+    # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
     apply_settings(server, database, reader.read_object(DATABASE))
-    listen(PhaseStarted(phase=_("comparing row counts")))
-    return _compare(server, reader, database)
+    return rows
 
 
-class _Load:
-    """The rows of one backup, loaded by several workers, each task a transaction."""
-
-    def __init__(self, server: Server, reader: BackupReader, database: str, listen: Listener) -> None:
-        self._server = server
-        self._reader = reader
-        self._database = database
-        self._listener = listen
-        self._lock = threading.Lock()
-        self._tasks = iter(sorted(plan_tasks(reader), key=lambda task: -sum(one.raw_size for one in task)))
-        self._preamble = restore_settings(reader.manifest.server["database_encoding"])
-
-    def run(self, jobs: int) -> None:
-        segments = self._reader.segments
-        tables = len({segment.series for segment in segments})
-        self._listener(WorkPlanned(tables=tables, size_bytes=sum(segment.raw_size for segment in segments)))
-        workers = Workers(jobs)
-        workers.run(partial(self._work, workers) for _number in range(jobs))
-
-    def _work(self, workers: Workers) -> None:
-        while (task := self._next(workers)) is not None:
-            with LoadStream(self._server, self._database, preamble=self._preamble) as stream:
-                workers.closing(stream)
-                try:
-                    self._load(stream, task)
-                    stream.commit()
-                finally:
-                    workers.done_with(stream)
-
-    def _next(self, workers: Workers) -> list[Segment] | None:
-        with self._lock:
-            return None if workers.is_stopping else next(self._tasks, None)
-
-    def _load(self, stream: LoadStream, task: list[Segment]) -> None:
-        current: int | None = None
-        for segment in task:
-            series = self._reader.series[segment.series]
-            if segment.series != current:
-                self._send_tail(stream, current)
-                stream.send_text(series.head.encode(errors="surrogateescape"))
-                current = segment.series
-            frame = self._reader.stored_frame(segment) if stream.accepts_frames else None
-            if frame is not None:
-                for piece in frame:
-                    stream.send_frame(piece)
-            else:
-                for text in self._reader.open_text(segment):
-                    stream.send_text(text)
-            with self._lock:
-                self._listener(
-                    SegmentDone(
-                        table=series.key,
-                        rows=segment.rows,
-                        raw_bytes=segment.raw_size,
-                        stored_bytes=segment.length,
-                        heap_bytes=segment.raw_size,
-                    )
-                )
-        self._send_tail(stream, current)
-
-    def _send_tail(self, stream: LoadStream, series: int | None) -> None:
-        if series is not None:
-            stream.send_text(self._reader.series[series].tail.encode())
+def _drop_quietly(server: Server, database: str, listen: Listener) -> None:
+    """Drop a half-made database while another error is on its way; where that fails too, say what is left."""
+    try:
+        drop_database(server, database)
+    except RespaldoError as error:
+        left = _("{name} is left half-made: {reason}; the next restore drops it")
+        listen(Warned(message=left.format(name=database, reason=error.message)))
 
 
-def plan_tasks(reader: BackupReader) -> Iterator[list[Segment]]:
-    """Yield what one transaction loads: runs of segments in order, each series' together.
-
-    Statements are one task: a large object's begin and end may lie in different segments.
-    """
-    segments = sorted(reader.segments, key=lambda segment: segment.series)
-    statements = [segment for segment in segments if reader.series[segment.series].key == STATEMENTS]
-    if statements:
-        yield statements
-    task: list[Segment] = []
-    size_bytes = 0
-    for segment in segments:
-        if reader.series[segment.series].key == STATEMENTS:
-            continue
-        task.append(segment)
-        size_bytes += segment.raw_size
-        if size_bytes >= TASK_BYTES:
-            yield task
-            task, size_bytes = [], 0
-    if task:
-        yield task
-
-
-def _compare(server: Server, reader: BackupReader, database: str) -> int:
-    """Compare every table's row count with the backup's, and return their sum."""
-    expected: dict[str, int] = {}
-    for segment in reader.segments:
-        series = reader.series[segment.series]
-        if series.head:
-            # Partitions that load through their root stand under its name, some with their columns after it.
-            name = series.key.split(" COPY ", 1)[0]
-            expected[name] = expected.get(name, 0) + segment.rows
-    found = count_rows(server, database, expected)
-    wrong = [name for name, rows in expected.items() if found[name] != rows]
-    if wrong:
-        raise ProofFailedError(
-            _("{table} has {found} rows, the backup has {expected}").format(
-                table=wrong[0], found=found[wrong[0]], expected=expected[wrong[0]]
-            )
-        )
-    return sum(expected.values())
+def _shorten(name: str, suffix: str) -> str:
+    """Return the name with a suffix, cut so that PostgreSQL keeps all of the suffix."""
+    kept = name.encode()[: _NAME_BYTES - len(suffix)].decode(errors="ignore")
+    return kept + suffix

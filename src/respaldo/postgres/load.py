@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 from backports import zstd
 
-from respaldo.errors import PostgresError, StreamCutError
+from respaldo.errors import StreamCutError
 from respaldo.language import _
 from respaldo.postgres.complaints import explain
-from respaldo.postgres.identifiers import quote_identifier
 from respaldo.postgres.server import Server
 
 # Feeds psql through a decompressor. The trailer holds both exit statuses; every child is waited for (rowstream.py).
@@ -83,33 +81,6 @@ class LoadStream:
         return explain("psql", stderr, status) if stderr.strip() else StreamCutError(_("the load was cut short"))
 
 
-def restore_section(server: Server, database: str, archive: Iterable[bytes], section: str) -> None:
-    """Run pg_restore on one section (pre-data, post-data) of a custom archive; its first error is raised."""
-    argv = [server.tools.pg_restore, "--no-password", "--exit-on-error", f"--section={section}", f"--dbname={database}"]
-    with server.runner.start(argv, env=server.connection.environment(database=database), stdin=True) as process:
-        try:
-            for piece in archive:
-                process.write(piece)
-        except StreamCutError as error:
-            raise explain("pg_restore", process.stderr_tail()) from error
-        process.close_stdin()
-        status = process.wait()
-        if status != 0:
-            raise explain("pg_restore", process.stderr_tail(), status)
-
-
-def create_database(server: Server, statement: str) -> None:
-    """Run a CREATE DATABASE; raise PostgresError where the server refuses."""
-    with server.open_session(server.connection.database) as session:
-        session.execute(statement)
-
-
-def drop_database(server: Server, name: str) -> None:
-    """Drop a database that this program made, with whatever session is still in it."""
-    with server.open_session(server.connection.database) as session:
-        session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
-
-
 def apply_settings(server: Server, name: str, script: bytes) -> None:
     """Run a script of ``read_settings_script`` for the database ``name``."""
     psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1"]
@@ -118,32 +89,3 @@ def apply_settings(server: Server, name: str, script: bytes) -> None:
     )
     if completed.status != 0:
         raise explain("psql", completed.stderr, completed.status)
-
-
-def count_rows(server: Server, database: str, tables: Iterable[str]) -> dict[str, int]:
-    """Return the rows of each table (qualified, quoted); of a partitioned one those of its partitions."""
-    names = list(tables)
-    found: dict[str, int] = {}
-    with server.open_session(database) as session:
-        partitioned = {
-            str(row["name"])
-            for row in session.query(
-                'SELECT pg_catalog.format(\'"%s"."%s"\', pg_catalog.replace(n.nspname, \'"\', \'""\'),'
-                " pg_catalog.replace(c.relname, '\"', '\"\"')) AS name FROM pg_catalog.pg_class c"
-                " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'"
-            )
-        }
-        for name in names:
-            only = "" if name in partitioned else "ONLY "
-            found[name] = int(session.value(f"SELECT count(*) AS n FROM {only}{name}"))
-    return found
-
-
-def require_no_database(server: Server, name: str) -> None:
-    """Raise PostgresError where a database of that name exists."""
-    with server.open_session() as session:
-        rows = [row["datname"] for row in session.query("SELECT datname FROM pg_catalog.pg_database")]
-    if name in rows:
-        raise PostgresError(
-            _("the database {name} exists already").format(name=name), hint=_("choose another name with --to")
-        )

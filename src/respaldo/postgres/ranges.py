@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from respaldo.postgres.identifiers import quote_identifier
-from respaldo.postgres.server import ServerFacts
 from respaldo.postgres.tables import Table
 from respaldo.units import MIB
 
@@ -49,7 +48,7 @@ class BlockRange:
         return f"{select} WHERE {' AND '.join(conditions)}"
 
 
-def is_read_by_ranges(table: Table, facts: ServerFacts) -> bool:
+def is_read_by_ranges(table: Table, *, encoding: str) -> bool:
     """Tell whether a table is worth ranges, and can be: an ordinary heap table of a person's own that is loaded under
     its own name. psql's ``\\copy`` ends at a line's end, so names that hold one are left to pg_dump, as are names that
     two encodings write in two ways."""
@@ -62,7 +61,7 @@ def is_read_by_ranges(table: Table, facts: ServerFacts) -> bool:
         and not table.is_hash_partition
         and bool(table.columns)
         and not {"\n", "\r"} & set(names)
-        and (names.isascii() or facts.encoding == "UTF8")
+        and (names.isascii() or encoding == "UTF8")
     )
 
 

@@ -55,16 +55,19 @@ def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Genera
 class RowStream:
     """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count."""
 
-    def __init__(self, session: Session, query: str) -> None:
-        command = session.tools.compress_command
-        # psql reads a backslash command to the end of its line, and prints the rows' count only where it is not quiet.
-        copy = f"\\copy ({query}) TO " + ("STDOUT" if command == "cat" else f"PROGRAM '{command}'")
+    def __init__(self, session: Session, query: str, *, is_large: bool = True) -> None:
+        tools = session.tools
+        # A compressor costs a process; and psql reads \copy to the end of its line, which a name may hold.
+        is_plain = not is_large or tools.compressor == "cat" or "\n" in query or "\r" in query
+        self._compressor = "cat" if is_plain else tools.compressor
         self._session = session
-        self._mark = session.begin(copy)
+        self._mark = session.begin(
+            f"COPY ({query}) TO STDOUT;" if is_plain else f"\\copy ({query}) TO PROGRAM '{tools.compress_command}'"
+        )
         self.rows = -1
 
     def __iter__(self) -> Iterator[Piece]:
-        trailer = yield from read_pieces(self._session.read, self._session.tools.compressor, self._mark)
+        trailer = yield from read_pieces(self._session.read, self._compressor, self._mark)
         self.rows = int(trailer)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from respaldo.environments.base import Runner
 from respaldo.errors import PostgresError
@@ -14,6 +14,8 @@ from respaldo.postgres.tools import Tools, find_tools
 OLDEST_SUPPORTED = 130000
 # ctid range scans came with version 14 (release notes of PostgreSQL 14, E.25.3.1.2).
 RANGE_SCANS_SINCE = 140000
+# Made by initdb for exactly this: to be connected to while another is dropped or renamed.
+_MAINTENANCE = ("postgres", "template1")
 
 _FACTS = """
 SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
@@ -73,13 +75,16 @@ class Server:
         return Session(self.runner, self.tools, self.connection, database=database)
 
 
-def connect(runner: Runner, overrides: ConnectionOverrides) -> Server:
+def connect(runner: Runner, overrides: ConnectionOverrides, *, any_database: bool = False) -> Server:
     """Find the tools and the way in, and read the server's facts.
 
+    ``any_database``: connect to one that is always there; the one meant may be gone, or about to be replaced.
     Raise PostgresError, with a hint, where this is no PostgreSQL image, the server refuses us, or is too old.
     """
     tools = find_tools(runner)
     connection = resolve_connection(runner, overrides)
+    if any_database:
+        connection = _to_maintenance(runner, tools, connection)
     with Session(runner, tools, connection) as session:
         facts = ServerFacts(**next(session.query(_FACTS)))
     if facts.version_num < OLDEST_SUPPORTED:
@@ -88,3 +93,15 @@ def connect(runner: Runner, overrides: ConnectionOverrides) -> Server:
             hint=_("versions 13 to 18 are; dump older ones with their own pg_dump"),
         )
     return Server(runner=runner, connection=connection, tools=tools, facts=facts)
+
+
+def _to_maintenance(runner: Runner, tools: Tools, connection: Connection) -> Connection:
+    """Return the connection to ``postgres``, or to ``template1`` where somebody dropped that."""
+    try:
+        with Session(runner, tools, replace(connection, database=_MAINTENANCE[0])) as session:
+            session.execute("SELECT 1;")
+    except PostgresError as error:
+        if "does not exist" not in error.message or "database" not in error.message:
+            raise
+        return replace(connection, database=_MAINTENANCE[1])
+    return replace(connection, database=_MAINTENANCE[0])

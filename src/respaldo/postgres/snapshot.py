@@ -12,7 +12,7 @@ from typing import Self
 
 from respaldo.errors import PostgresError
 from respaldo.language import _
-from respaldo.postgres.server import Server, ServerFacts
+from respaldo.postgres.server import Server
 from respaldo.postgres.session import Session
 from respaldo.postgres.tables import Table, list_tables, require_readable
 
@@ -35,15 +35,15 @@ _TIMEOUTS = "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_tran
 _PLAIN = "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
 
 
-def read_settings(facts: ServerFacts) -> str:
+def read_settings(encoding: str, version_num: int) -> str:
     """Return what pg_dump's own connection sets before it reads (pg_dump.c, setup_connection), and three of ours.
 
     A role's or a database's settings must not change what is written. Ours: plans that keep the heap's order, and
     range scans wherever a range is asked for.
     """
-    newer = "SET transaction_timeout = 0;\n" if facts.version_num >= 170000 else ""
+    newer = "SET transaction_timeout = 0;\n" if version_num >= 170000 else ""
     return (
-        f"{_TIMEOUTS}{newer}{_PLAIN}SET client_encoding = '{facts.encoding}';\n"
+        f"{_TIMEOUTS}{newer}{_PLAIN}SET client_encoding = '{encoding}';\n"
         "SET DateStyle = ISO;\nSET IntervalStyle = POSTGRES;\nSET extra_float_digits = 3;\nSET bytea_output = hex;\n"
         "SET xmloption = content;\nSET row_security = off;\nSET synchronize_seqscans = off;\n"
         "SET max_parallel_workers_per_gather = 0;\nSET enable_seqscan = off;\nSET jit = off;\n"
@@ -83,7 +83,8 @@ class Snapshot:
         session = self._server.open_session()
         session.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
-            f"SET TRANSACTION SNAPSHOT '{self.identifier}';\n" + read_settings(self._server.facts)
+            f"SET TRANSACTION SNAPSHOT '{self.identifier}';\n"
+            + read_settings(self._server.facts.encoding, self._server.facts.version_num)
         )
         return session
 

@@ -1,0 +1,107 @@
+"""Databases of one server as wholes: made, dropped, renamed, exchanged; the leftovers of dead runs removed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from respaldo.errors import PostgresError
+from respaldo.language import _
+from respaldo.postgres.identifiers import quote_identifier, quote_literal
+from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
+
+RESTORING = "__restoring_"
+"""Stands in the name of a database that is being filled; nothing of a person's is called so."""
+
+# The first key of the advisory locks by which a live run holds the database that it fills.
+_LOCK_SPACE = 0x7265_7370
+_PAUSE_S = 0.1
+
+
+def database_names(server: Server) -> list[str]:
+    """Return the names of every database, templates too."""
+    with server.open_session() as session:
+        return [str(row["datname"]) for row in session.query("SELECT datname FROM pg_catalog.pg_database")]
+
+
+def create_database(server: Server, statement: str) -> None:
+    """Run a CREATE DATABASE; raise PostgresError where the server refuses."""
+    with server.open_session() as session:
+        session.execute(statement)
+
+
+def drop_database(server: Server, name: str) -> None:
+    """Drop a database with whatever session is still in it; one that is not there is no error."""
+    with server.open_session() as session:
+        session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
+
+
+@contextmanager
+def held(server: Server, name: str) -> Iterator[None]:
+    """Hold the name of a database that is being filled, so that no other run takes it for a dead one's leftover."""
+    with server.open_session() as session:
+        session.execute(f"SELECT pg_catalog.pg_advisory_lock({_key(name)});")
+        yield
+
+
+def drop_leftovers(server: Server) -> list[str]:
+    """Drop the databases that dead runs were filling, and return their names."""
+    pattern = quote_literal("%" + RESTORING.replace("_", r"\_") + "%")
+    dropped = []
+    with server.open_session() as session:
+        names = [
+            str(row["datname"])
+            for row in session.query(f"SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE {pattern}")
+        ]
+        for name in names:
+            if session.value(f"SELECT pg_catalog.pg_try_advisory_lock({_key(name)}) AS is_free"):
+                session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
+                dropped.append(name)
+    return dropped
+
+
+def exchange(server: Server, *, new: str, live: str, old: str | None) -> None:
+    """Give ``new`` the name ``live``, and what is called so now the name ``old``, in one transaction.
+
+    Sessions in either are ended: a rename needs the database to itself (PostgreSQL 18, ALTER DATABASE). The rename
+    holds off new ones while it waits for those there, up to five seconds, and another session ends them meanwhile.
+    """
+    statements = f"ALTER DATABASE {quote_identifier(new)} RENAME TO {quote_identifier(live)};"
+    if old is not None:
+        statements = f"ALTER DATABASE {quote_identifier(live)} RENAME TO {quote_identifier(old)};\n{statements}"
+    names = ", ".join(quote_literal(name) for name in (new, live))
+    failures: list[PostgresError] = []
+    done = threading.Event()
+    with server.open_session() as renaming, server.open_session() as ending:
+
+        def rename() -> None:
+            try:
+                renaming.execute(f"BEGIN;\n{statements}\nCOMMIT;")
+            except PostgresError as error:
+                failures.append(error)
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=rename, name="respaldo-rename")
+        thread.start()
+        while not done.wait(_PAUSE_S):
+            _end_sessions(ending, names)
+        thread.join()
+    if failures:
+        raise PostgresError(
+            _("{database} could not be given its name: {reason}").format(database=live, reason=failures[0].message),
+            hint=failures[0].hint or _("end the sessions and prepared transactions in it, and try again"),
+        ) from failures[0]
+
+
+def _end_sessions(session: Session, names: str) -> None:
+    session.execute(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+        f" WHERE datname IN ({names}) AND pid <> pg_catalog.pg_backend_pid();"
+    )
+
+
+def _key(name: str) -> str:
+    return f"{_LOCK_SPACE}, pg_catalog.hashtext({quote_literal(name)})"

@@ -1,0 +1,128 @@
+"""What a server offers to a database that is about to be restored into it, read before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from respaldo.postgres.identifiers import quote_literal
+from respaldo.postgres.server import Server
+
+_OFFERED = """
+SELECT (SELECT pg_catalog.json_object_agg(name, coalesce(default_version, '')) FROM pg_catalog.pg_available_extensions)
+         AS extensions,
+       (SELECT pg_catalog.json_agg(rolname) FROM pg_catalog.pg_roles) AS roles,
+       (SELECT pg_catalog.json_agg(spcname) FROM pg_catalog.pg_tablespace) AS tablespaces,
+       (SELECT pg_catalog.json_agg(datname) FROM pg_catalog.pg_database) AS databases,
+       (SELECT pg_catalog.json_agg(DISTINCT collcollate) FROM pg_catalog.pg_collation WHERE collcollate IS NOT NULL)
+         AS locales,
+       (SELECT coalesce(pg_catalog.row_to_json(d)->>'datcollversion', '') FROM pg_catalog.pg_database d
+         WHERE datname = 'template0') AS collation_version,
+       (SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS may_create,
+       pg_catalog.pg_is_in_recovery() AS is_standby,
+       coalesce(pg_catalog.inet_server_port(), 0) AS server_port"""
+
+_LIVE = """
+SELECT (SELECT coalesce(pg_catalog.json_agg(pg_catalog.concat_ws(' ', usename, nullif(application_name, ''),
+                 client_addr::text)), '[]')
+          FROM pg_catalog.pg_stat_activity WHERE datname = {name} AND pid <> pg_catalog.pg_backend_pid())
+         AS sessions,
+       (SELECT coalesce(pg_catalog.json_agg(slot_name), '[]') FROM pg_catalog.pg_replication_slots
+         WHERE database = {name}) AS slots,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = {name}) AS prepared,
+       coalesce((SELECT pg_catalog.pg_database_size(datname) FROM pg_catalog.pg_database WHERE datname = {name}), 0)
+         AS size_bytes"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDatabase:
+    """A database that is about to be replaced, and what holds on to it."""
+
+    name: str
+    sessions: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    prepared: int = 0
+    subscriptions: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The server's side of a preflight. ``free_bytes`` None: not known. ``live`` None: no database of that name."""
+
+    version: str
+    major: int
+    role: str
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    roles: frozenset[str] = frozenset()
+    tablespaces: frozenset[str] = frozenset()
+    databases: frozenset[str] = frozenset()
+    locales: frozenset[str] = frozenset()
+    collation_version: str = ""
+    may_create: bool = True
+    is_standby: bool = False
+    is_behind_pooler: bool = False
+    free_bytes: int | None = None
+    live: LiveDatabase | None = None
+
+
+def read_surroundings(server: Server, database: str) -> Surroundings:
+    """Read what concerns a restore that will end as ``database``."""
+    with server.open_session() as session:
+        row = next(session.query(_OFFERED))
+        databases = frozenset(row["databases"])
+        live = None
+        if database in databases:
+            found = next(session.query(_LIVE.format(name=quote_literal(database))))
+            live = LiveDatabase(
+                name=database,
+                sessions=tuple(found["sessions"]),
+                slots=tuple(found["slots"]),
+                prepared=found["prepared"],
+                subscriptions=_subscriptions(server, database),
+                size_bytes=found["size_bytes"],
+            )
+    port = server.connection.port
+    return Surroundings(
+        version=server.facts.short_version,
+        major=server.facts.major,
+        role=server.facts.role,
+        extensions=row["extensions"] or {},
+        roles=frozenset(row["roles"]),
+        tablespaces=frozenset(row["tablespaces"]),
+        databases=databases,
+        locales=frozenset(row["locales"] or ()),
+        collation_version=row["collation_version"],
+        may_create=row["may_create"],
+        is_standby=row["is_standby"],
+        is_behind_pooler=bool(port and row["server_port"] and str(row["server_port"]) != str(port)),
+        free_bytes=_free_bytes(server),
+        live=live,
+    )
+
+
+def _subscriptions(server: Server, database: str) -> tuple[str, ...]:
+    """Return the subscriptions of a database; only a superuser may read them."""
+    if not server.facts.is_superuser:
+        return ()
+    with server.open_session() as session:
+        select = (
+            "SELECT subname FROM pg_catalog.pg_subscription WHERE subdbid ="
+            f" (SELECT oid FROM pg_catalog.pg_database WHERE datname = {quote_literal(database)})"
+        )
+        return tuple(str(row["subname"]) for row in session.query(select))
+
+
+def _free_bytes(server: Server) -> int | None:
+    """Return the free space where the server keeps its data, if it lies in this environment."""
+    path = server.runner.variables().get("PGDATA")
+    if server.facts.is_superuser:
+        with server.open_session() as session:
+            path = session.value("SELECT pg_catalog.current_setting('data_directory') AS path")
+    if not path:
+        return None
+    completed = server.runner.run(["df", "-Pk", path])
+    words = completed.stdout.decode(errors="replace").splitlines()[-1:]
+    columns = words[0].split() if words and completed.status == 0 else []
+    # Filesystem, blocks of 1 KiB, used, available, capacity, mounted on (POSIX, df -P).
+    return int(columns[3]) * 1024 if len(columns) >= 6 and columns[3].isdigit() else None
