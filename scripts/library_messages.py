@@ -89,7 +89,7 @@ ARGPARSE = (
     N_("positional arguments"),
     N_("show this help message and exit"),
     N_("show program's version number and exit"),
-    N_("%(prog)s: error: %(message)s"),
+    N_("%(prog)s: error: %(message)s\n"),
     N_("%(prog)s: warning: %(message)s\n"),
     N_("argument %(argument_name)s: %(message)s"),
     N_("argument '%(argument_name)s' is deprecated"),

@@ -15,7 +15,8 @@ _YES = {"y", "yes", "s", "si", "sí"}
 
 def confirm(question: str) -> bool:
     """Ask a question whose default is no. Raise UsageError where nobody can answer."""
-    answer = _ask(f"{question} {_('[y/N]')} ")
+    choices = _("[y/N]")
+    answer = _ask(f"{question} {choices} ")
     if answer is None:
         raise UsageError(_("nobody answered the question"), hint=_("give --yes to be asked nothing"))
     return answer.strip().lower() in _YES
