@@ -10,12 +10,13 @@ from respaldo.clock import Clock, SystemClock
 from respaldo.config.settings import Settings
 from respaldo.environments.base import Environment, Instance, InstanceQuery
 from respaldo.events import InstanceFound, Listener
-from respaldo.repository.records import TargetPath
+from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 
 if TYPE_CHECKING:
     from respaldo.operations.backup import BackupRequest
+    from respaldo.operations.source import Source
     from respaldo.postgres.connection import ConnectionOverrides
     from respaldo.postgres.server import Server
 
@@ -59,6 +60,24 @@ class App:
         from respaldo.postgres.server import connect
 
         return connect(server.runner, self._overrides(database))
+
+    def open_source(self, server: Server, chosen: Manifest | Path) -> Source:
+        """Open what is to be restored; a dump file is read to its end first."""
+        from respaldo.operations.foreign import open_dump
+        from respaldo.operations.source import BackupSource, DumpSource
+
+        if isinstance(chosen, Path):
+            return DumpSource.open(server, open_dump(chosen))
+        return BackupSource(self.open_repository().reader(chosen.target, chosen.name))
+
+    def database_of(self, server: Server, chosen: Manifest | Path) -> str:
+        """Return the database that a restore replaces where nothing else is said: the backup's own; for a dump file
+        the one that would be backed up."""
+        from respaldo.postgres.connection import resolve_connection
+
+        if isinstance(chosen, Path):
+            return resolve_connection(server.runner, self._overrides(self.settings.database)).database
+        return chosen.target.database
 
     def target_of(self, server: Server) -> TargetPath:
         """Return what the repository files this server's database under."""

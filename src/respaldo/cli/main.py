@@ -96,7 +96,7 @@ def run_guarded(command: Callable[[], Any]) -> int:
 
 @contextmanager
 def _ending_as_by_interrupt() -> Iterator[None]:
-    """Make SIGTERM, which ends containers and services, clean up as Ctrl-C does. One alone: a second changes nothing."""
+    """Make SIGTERM, which ends containers and services, clean up as Ctrl-C does; a second changes nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.asking import ask_backup, confirm, require_typed
-from respaldo.cli.list import read_backups
+from respaldo.cli.asking import confirm, require_typed
+from respaldo.cli.choosing import choose_source
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
-from respaldo.errors import RepositoryError, UsageError
+from respaldo.errors import UsageError
 from respaldo.events import Listener
 from respaldo.language import _
-from respaldo.repository.records import Manifest
 from respaldo.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -88,15 +87,15 @@ def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags)
         raise UsageError(
             _("--in-place and --to contradict each other"), hint=_("a new database with --to touches no other")
         )
-    manifest = choose_backup(settings, flags.name)
-    if manifest is None:
+    chosen = choose_source(settings, flags.name)
+    if chosen is None:
         output.line("", _("cancelled"))
         return
     app = App(settings)
     begun_s = app.clock.monotonic_s()
     with Progress(output, _("restoring")) as listen:
         server = app.find_server(listen, any_database=True)
-        reader = app.open_repository().reader(manifest.target, manifest.name)
+        source = app.open_source(server, chosen)
         request = RestoreRequest(
             to=flags.to,
             in_place=flags.in_place,
@@ -104,53 +103,20 @@ def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags)
             schema_only=flags.schema_only,
             jobs=settings.jobs,
         )
-        plan = plan_restore(server, reader, request, clock=app.clock)
+        plan = plan_restore(server, source, app.database_of(server, chosen), request, clock=app.clock)
         _describe(output, plan, app)
         require_possible(plan)
         if flags.dry_run or not _is_agreed(plan, flags):
             return
         save = (lambda: _save(app, server, plan, listen)) if flags.is_safe else (lambda: None)
-        restored = execute_restore(server, reader, plan, listen=listen, save=save)
-    _print(output, flags, manifest, restored, app.clock.monotonic_s() - begun_s)
-
-
-def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
-    """Return the backup that a person means by a name, a number in the list or ``latest``; asked for where not said.
-
-    None where the person cancelled. Raise RepositoryError where there is none, UsageError where several targets have
-    one of that name.
-    """
-    manifests, _damaged = read_backups(settings)
-    if settings.database is not None:
-        manifests = [manifest for manifest in manifests if manifest.target.database == settings.database]
-    if name is None:
-        if not manifests:
-            raise RepositoryError(
-                _("No backups found in {directory}").format(directory=settings.repository),
-                hint=_("make one: respaldo backup"),
-            )
-        return ask_backup(manifests)
-    found = manifests if name == "latest" else [manifest for manifest in manifests if manifest.name == name]
-    if not found and name.isdigit() and 0 < int(name) <= len(manifests):
-        return manifests[int(name) - 1]
-    if not found:
-        raise RepositoryError(
-            _("there is no backup {name} in {directory}").format(name=name, directory=settings.repository),
-            hint=_("respaldo list shows those that there are"),
-        )
-    targets = sorted({str(manifest.target) for manifest in found})
-    if len(targets) > 1:
-        raise UsageError(
-            _("several targets have a backup {name}: {targets}").format(name=name, targets=", ".join(targets)),
-            hint=_("pick one with --database"),
-        )
-    return found[-1]
+        restored = execute_restore(server, source, plan, listen=listen, save=save)
+    _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
 
 
 def _describe(output: Output, plan: RestorePlan, app: App) -> None:
     """Say what will happen."""
     age = format_duration((app.clock.now() - plan.made).total_seconds())
-    output.line(_("backup"), _("{name}, {age} old").format(name=plan.backup, age=age))
+    output.line(_("backup"), _("{name}, {age} old").format(name=plan.source, age=age))
     if plan.live is None:
         output.line(_("into"), _("the new database {name}").format(name=plan.database))
         return
@@ -193,11 +159,11 @@ def _save(app: App, server: Server, plan: RestorePlan, listen: Listener) -> None
     run_backup(live, app.open_or_create_repository(), target, request, clock=app.clock, listen=listen)
 
 
-def _print(output: Output, flags: RestoreFlags, manifest: Manifest, restored: Restored, duration_s: float) -> None:
+def _print(output: Output, flags: RestoreFlags, plan: RestorePlan, restored: Restored, duration_s: float) -> None:
     if flags.as_json:
         output.print_json(
             {
-                "name": manifest.name,
+                "name": plan.source,
                 "database": restored.database,
                 "rows": restored.rows,
                 "old_database": restored.old,
@@ -208,10 +174,9 @@ def _print(output: Output, flags: RestoreFlags, manifest: Manifest, restored: Re
     if output.quiet:
         return
     print(
-        _("{name} restored into {database}: {tables} tables, {rows} rows compared, in {duration}").format(
-            name=manifest.name,
+        _("{name} restored into {database}: {rows} rows, in {duration}").format(
+            name=plan.source,
             database=restored.database,
-            tables=format_count(manifest.totals.tables),
             rows=format_count(restored.rows),
             duration=format_duration(duration_s),
         )

@@ -29,7 +29,7 @@ def find_problems(
     creation: Creation,
     surroundings: Surroundings,
     *,
-    backup_version_num: int,
+    source_major: int | None,
     replaces: bool,
     in_place: bool,
     creates_roles: bool,
@@ -40,7 +40,7 @@ def find_problems(
     is free again; ``creates_roles``: missing roles will be made from the backup.
     """
     problems = [
-        *_server(surroundings, backup_version_num),
+        *_server(surroundings, source_major),
         *_missing(requirements, surroundings, creates_roles=creates_roles, owner=creation.owner),
         *_collation(requirements, creation, surroundings),
         *_space(requirements, surroundings, in_place=in_place),
@@ -50,9 +50,8 @@ def find_problems(
     return sorted(problems, key=lambda problem: problem.is_warning)
 
 
-def _server(surroundings: Surroundings, backup_version_num: int) -> Iterator[Problem]:
-    stored = backup_version_num // 10000
-    if stored > surroundings.major:
+def _server(surroundings: Surroundings, stored: int | None) -> Iterator[Problem]:
+    if stored is not None and stored > surroundings.major:
         yield Problem(
             message=_("the backup is of PostgreSQL {stored}, this server is the older {version}").format(
                 stored=stored, version=surroundings.version

@@ -10,12 +10,9 @@ from respaldo.clock import Clock
 from respaldo.errors import PostgresError, RespaldoError
 from respaldo.events import Listener, PhaseStarted, Warned
 from respaldo.language import _
-from respaldo.operations.layout import DATABASE, SCHEMA
-from respaldo.operations.loading import Loading
 from respaldo.operations.preflight import Problem, find_problems, stopping
-from respaldo.operations.verifying import compare_rows
-from respaldo.postgres.archive import restore_section
-from respaldo.postgres.database import Creation
+from respaldo.operations.source import Source
+from respaldo.postgres.database import Creation, read_creation, read_settings_script
 from respaldo.postgres.databases import (
     RESTORING,
     create_database,
@@ -27,9 +24,7 @@ from respaldo.postgres.databases import (
 from respaldo.postgres.load import apply_settings
 from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.server import Server
-from respaldo.postgres.snapshot import restore_settings
 from respaldo.postgres.surroundings import LiveDatabase, read_surroundings
-from respaldo.repository.reader import BackupReader
 
 # PostgreSQL cuts longer names silently (NAMEDATALEN - 1).
 _NAME_BYTES = 63
@@ -50,7 +45,7 @@ class RestoreRequest:
 class RestorePlan:
     """What will happen, for a person to read before it does. ``live``: the database that will be replaced."""
 
-    backup: str
+    source: str
     made: datetime
     database: str
     filling: str
@@ -69,16 +64,20 @@ class Restored:
     old: str | None
 
 
-def plan_restore(server: Server, reader: BackupReader, request: RestoreRequest, *, clock: Clock) -> RestorePlan:
-    """Work out what a restore will do and all that stands in its way. Changes nothing."""
-    manifest = reader.manifest
-    database = request.to or manifest.target.database
+def plan_restore(
+    server: Server, source: Source, database: str, request: RestoreRequest, *, clock: Clock
+) -> RestorePlan:
+    """Work out what a restore will do and all that stands in its way. Changes nothing.
+
+    ``database``: the one that is replaced where the request names no new one.
+    """
+    database = request.to or database
     surroundings = read_surroundings(server, database)
     problems = find_problems(
-        Requirements.from_record(manifest.server),
-        Creation.from_record(manifest.server),
+        Requirements.from_record(source.record),
+        Creation.from_record(source.record),
         surroundings,
-        backup_version_num=int(manifest.server.get("version_num") or 0),
+        source_major=source.major,
         replaces=request.to is None,
         in_place=request.in_place,
         creates_roles=False,
@@ -89,8 +88,8 @@ def plan_restore(server: Server, reader: BackupReader, request: RestoreRequest, 
     stamp = clock.now().astimezone().strftime("%Y%m%d_%H%M%S")
     live = surroundings.live if request.to is None else None
     return RestorePlan(
-        backup=manifest.name,
-        made=manifest.started,
+        source=source.name,
+        made=source.made,
         database=database,
         filling=_shorten(database, f"{RESTORING}{stamp}"),
         old=_shorten(database, f"__old_{stamp}") if live is not None and not request.in_place else None,
@@ -110,7 +109,7 @@ def require_possible(plan: RestorePlan) -> None:
 
 def execute_restore(
     server: Server,
-    reader: BackupReader,
+    source: Source,
     plan: RestorePlan,
     *,
     listen: Listener,
@@ -122,6 +121,7 @@ def execute_restore(
     up first. May be repeated: a run that died left a database whose name tells so, and the next run drops it.
     """
     require_possible(plan)
+    request = plan.request
     for problem in plan.problems:
         listen(Warned(message=problem.message))
     for name in drop_leftovers(server):
@@ -129,43 +129,31 @@ def execute_restore(
     if plan.live is not None:
         listen(PhaseStarted(phase=_("safety backup")))
         save()
-    if plan.request.in_place and plan.live is not None:
+    if request.in_place and plan.live is not None:
         drop_database(server, plan.live.name)
     with held(server, plan.filling):
-        creation = Creation.from_record(reader.manifest.server)
+        creation, settings = _like(server, source, plan)
         create_database(server, creation.statement(plan.filling, owner=creation.owner))
         try:
-            rows = _fill(server, reader, plan, listen)
+            rows = source.fill(server, plan.filling, jobs=request.jobs, schema_only=request.schema_only, listen=listen)
+            apply_settings(server, plan.filling, settings)
             exchange(server, new=plan.filling, live=plan.database, old=plan.old)
         except BaseException:
             _drop_quietly(server, plan.filling, listen)
             raise
-    if plan.old is not None and plan.request.drop_old:
+    if plan.old is not None and request.drop_old:
         drop_database(server, plan.old)
         return Restored(database=plan.database, rows=rows, old=None)
     return Restored(database=plan.database, rows=rows, old=plan.old)
 
 
-def _fill(server: Server, reader: BackupReader, plan: RestorePlan, listen: Listener) -> int:
-    """Fill the new database and compare it; return its rows."""
-    database, jobs = plan.filling, plan.request.jobs
-    encoding = reader.manifest.server.get("database_encoding", server.facts.encoding)
-    listen(PhaseStarted(phase=_("definitions")))
-    schema = reader.read_object(SCHEMA)
-    restore_section(server, database, schema, "pre-data", jobs=1)
-    sums = {}
-    if not plan.request.schema_only:
-        loading = Loading(server, reader, database, preamble=restore_settings(encoding), listen=listen)
-        sums = loading.run(reader.segments, jobs=jobs)
-    listen(PhaseStarted(phase=_("indexes and constraints")))
-    restore_section(server, database, schema, "post-data", jobs=jobs)
-    listen(PhaseStarted(phase=_("comparing every row")))
-    heads = {series.key for series in reader.series if series.head}
-    expected = {key: rows for key, rows in sums.items() if key in heads}
-    rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs)
-    # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
-    apply_settings(server, database, reader.read_object(DATABASE))
-    return rows
+def _like(server: Server, source: Source, plan: RestorePlan) -> tuple[Creation, bytes]:
+    """Return how the new database is created, and what is set on it: as the source tells; what it does not tell, as
+    the database that it replaces."""
+    if source.record or plan.live is None or plan.request.in_place:
+        return Creation.from_record(source.record), b""
+    with server.open_session(plan.live.name) as session:
+        return read_creation(session), read_settings_script(session).encode()
 
 
 def _drop_quietly(server: Server, database: str, listen: Listener) -> None:

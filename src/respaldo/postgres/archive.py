@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from respaldo.errors import PostgresError, StreamCutError
+from respaldo.environments.base import Process
+from respaldo.errors import PostgresError
 from respaldo.language import _
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.server import Server
@@ -20,6 +23,19 @@ cat >"$file"
 if [ "$(wc -c <"$file")" -ne "$size" ]; then echo "error: the archive arrived cut" >&2; exit 1; fi
 "$@" "$file"
 """
+_WITH_DIRECTORY = r"""
+directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
+trap 'rm -rf "$directory"' EXIT
+tar -xf - -C "$directory" || exit 1
+"$@" "$directory"
+"""
+# The first lines tell the version; all of the rest is read, and thrown away inside.
+_HEAD_ONLY = r"""
+exec 4>&1
+status=$( { { "$@"; echo "$?" >&3; } | { head -n 50 >&4; cat >/dev/null; }; } 3>&1 )
+exit "$status"
+"""
+_VERSION = re.compile(rb"-- Dumped from database version (\d+)")
 _FAILED = re.compile(
     r"error: could not execute query: (?P<error>.*?)\nCommand was: (?P<command>.*?)(?=\npg_restore: |\Z)", re.DOTALL
 )
@@ -48,22 +64,49 @@ def section_script(server: Server, archive: bytes, section: str) -> bytes:
     return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-"], archive, None)
 
 
-def _run(server: Server, argv: list[str], archive: bytes, database: str | None) -> bytes:
+def restore_archive(server: Server, database: str, pieces: Iterable[bytes], *, is_directory: bool, jobs: int) -> None:
+    """Restore a whole archive of another program: custom or tar as it streams, a directory (packed as a tar) from a
+    copy inside the instance, with several workers. Raise PostgresError that lists the statements that failed."""
+    argv = [server.tools.pg_restore, "--no-password", f"--dbname={database}"]
     environment = server.connection.environment(database=database)
+    if is_directory:
+        argv = ["sh", "-c", _WITH_DIRECTORY, "sh", *argv, f"--jobs={jobs}"]
+    _stream(server, argv, pieces, environment)
+
+
+def check_archive(server: Server, pieces: Iterable[bytes], *, is_directory: bool) -> int | None:
+    """Read an archive to its end with the server's own pg_restore; return the major version it came from, if told."""
+    argv = [server.tools.pg_restore, "--file=-"]
+    if is_directory:
+        argv = ["sh", "-c", _WITH_DIRECTORY, "sh", *argv]
+    output = _stream(server, ["sh", "-c", _HEAD_ONLY, "sh", *argv], pieces, {})
+    version = _VERSION.search(output)
+    return int(version[1]) if version else None
+
+
+def _run(server: Server, argv: list[str], archive: bytes, database: str | None) -> bytes:
     command = ["sh", "-c", _WITH_FILE, "sh", str(len(archive)), *argv]
+    return _stream(server, command, [archive], server.connection.environment(database=database))
+
+
+def _stream(server: Server, argv: list[str], pieces: Iterable[bytes], environment: dict[str, str]) -> bytes:
     output = bytearray()
-    with server.runner.start(command, env=environment, stdin=True) as process:
-        try:
-            process.write(archive)
-        except StreamCutError as error:
-            raise explain("pg_restore", process.stderr_tail()) from error
-        process.close_stdin()
-        while data := process.read():
-            output += data
+    with server.runner.start(argv, env=environment, stdin=True) as process:
+        with ThreadPoolExecutor(1, thread_name_prefix="respaldo-archive") as feeder:
+            feeding = feeder.submit(_feed, process, pieces)
+            while data := process.read():
+                output += data
         status = process.wait()
         if status != 0:
             raise _failure(process.stderr_tail(), status)
+        feeding.result()
     return bytes(output)
+
+
+def _feed(process: Process, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        process.write(piece)
+    process.close_stdin()
 
 
 def failed_statements(stderr: str) -> list[FailedStatement]:

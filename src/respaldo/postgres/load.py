@@ -24,9 +24,9 @@ echo "$mark" $statuses
 
 class LoadStream:
     """One transaction of SQL text into one database. Not thread-safe. Leaving the ``with`` block without ``commit``
-    rolls it back, as does every cut of the connection."""
+    rolls it back, as does every cut of the connection. ``begins`` False: a script that has transactions of its own."""
 
-    def __init__(self, server: Server, database: str, *, preamble: str) -> None:
+    def __init__(self, server: Server, database: str, *, preamble: str, begins: bool = True) -> None:
         self.accepts_frames = server.tools.compressor == "zstd"
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--output=/dev/null"]
@@ -36,7 +36,8 @@ class LoadStream:
             env=server.connection.environment(database=database),
             stdin=True,
         )
-        self.send_text(f"BEGIN;\n{preamble}".encode())
+        self._end = "COMMIT;\n" if begins else ""
+        self.send_text(f"{'BEGIN;' if begins else ''}\n{preamble}".encode())
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +61,7 @@ class LoadStream:
 
     def commit(self) -> None:
         """Commit, and see that it happened; raise PostgresError with the server's own words where it did not."""
-        self.send_text(f"COMMIT;\n\\echo {self._mark} committed\n".encode())
+        self.send_text(f"\n{self._end}\\echo {self._mark} committed\n".encode())
         self._process.close_stdin()
         output = bytearray()
         while data := self._process.read():

@@ -1,0 +1,73 @@
+"""Which backup, or which dump file, a person means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from respaldo.cli.asking import ask_backup
+from respaldo.cli.list import read_backups
+from respaldo.config.settings import Settings
+from respaldo.errors import RepositoryError, UsageError
+from respaldo.language import _
+from respaldo.repository.records import Manifest
+
+_ENDINGS = (".sql.gz", ".sql.zst", ".sql", ".dump", ".tar")
+
+
+def choose_source(settings: Settings, name: str | None) -> Manifest | Path | None:
+    """Return the backup or the dump file that is meant; None where the person cancelled.
+
+    A file that is there is a dump file; ``backups/NAME.sql`` without one is the backup NAME, as the original program
+    called it.
+    """
+    if name is not None:
+        path = Path(name)
+        if path.exists() and (path.is_file() or (path / "toc.dat").exists()):
+            return path
+        ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
+        if ending is not None:
+            return _of_file_name(settings, path, ending)
+    return choose_backup(settings, name)
+
+
+def _of_file_name(settings: Settings, path: Path, ending: str) -> Manifest | None:
+    try:
+        return choose_backup(settings, path.name.removesuffix(ending))
+    except RepositoryError as error:
+        raise UsageError(
+            _("there is no file {path}, and no backup of that name").format(path=path),
+            hint=_("respaldo list shows the backups and the files"),
+        ) from error
+
+
+def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
+    """Return the backup that a person means by a name, a number in the list or ``latest``; asked for where not said.
+
+    None where the person cancelled. Raise RepositoryError where there is none, UsageError where several targets have
+    one of that name.
+    """
+    manifests, _damaged = read_backups(settings)
+    if settings.database is not None:
+        manifests = [manifest for manifest in manifests if manifest.target.database == settings.database]
+    if name is None:
+        if not manifests:
+            raise RepositoryError(
+                _("No backups found in {directory}").format(directory=settings.repository),
+                hint=_("make one: respaldo backup"),
+            )
+        return ask_backup(manifests)
+    found = manifests if name == "latest" else [manifest for manifest in manifests if manifest.name == name]
+    if not found and name.isdigit() and 0 < int(name) <= len(manifests):
+        return manifests[int(name) - 1]
+    if not found:
+        raise RepositoryError(
+            _("there is no backup {name} in {directory}").format(name=name, directory=settings.repository),
+            hint=_("respaldo list shows those that there are"),
+        )
+    targets = sorted({str(manifest.target) for manifest in found})
+    if len(targets) > 1:
+        raise UsageError(
+            _("several targets have a backup {name}: {targets}").format(name=name, targets=", ".join(targets)),
+            hint=_("pick one with --database"),
+        )
+    return found[-1]

@@ -1,0 +1,149 @@
+"""Dump files of other programs: what they are, read to their end before anything is touched."""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from backports import zstd
+
+from respaldo.errors import DamagedError, UsageError
+from respaldo.language import _
+from respaldo.postgres.safescript import SafeScript
+from respaldo.units import MIB
+
+_PIECE_BYTES = MIB
+# pg_dump's custom archive; a tar's magic stands at byte 257 (POSIX, ustar); gzip (RFC 1952); zstd (RFC 8878).
+_CUSTOM, _USTAR, _GZIP, _ZSTD = b"PGDMP", b"ustar", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+class DumpKind(Enum):
+    """How a dump file is read back: by psql, or by pg_restore."""
+
+    SCRIPT = "script"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpFile:
+    """A dump of another program. ``major``: of the server it came from, where it says so."""
+
+    path: Path
+    kind: DumpKind
+    major: int | None = None
+
+    @property
+    def made(self) -> datetime:
+        """When it was written, as its file system tells."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    @property
+    def size_bytes(self) -> int:
+        if self.path.is_dir():
+            return sum(entry.stat().st_size for entry in self.path.iterdir())
+        return self.path.stat().st_size
+
+    def open_script(self) -> SafeScript:
+        """Return what psql may be sent of a script."""
+        return SafeScript(_text(self.path))
+
+    def open_archive(self) -> Iterator[bytes]:
+        """Yield an archive's bytes; a directory packed as a tar, to be unpacked where it is restored."""
+        if not self.path.is_dir():
+            with self.path.open("rb") as file:
+                yield from _pieces(file)
+            return
+        with TemporaryFile() as spooled:
+            with tarfile.open(fileobj=spooled, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+                for entry in sorted(self.path.iterdir()):
+                    archive.add(entry, arcname=entry.name)
+            spooled.seek(0)
+            yield from _pieces(spooled)
+
+    @property
+    def is_directory(self) -> bool:
+        return self.path.is_dir()
+
+
+def open_dump(path: Path) -> DumpFile:
+    """Tell what a file is and, for a script, read it to its end.
+
+    Raise UsageError for what is empty, no dump at all, or holds commands of psql's; DamagedError for what ends early.
+    """
+    if path.is_dir():
+        if not (path / "toc.dat").is_file():
+            raise UsageError(
+                _("{path} is no dump: the directory has no toc.dat").format(path=path),
+                hint=_("name a file, or a directory that pg_dump --format=directory wrote"),
+            )
+        return DumpFile(path=path, kind=DumpKind.ARCHIVE)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise UsageError(_("{path} cannot be read: {error}").format(path=path, error=error.strerror)) from error
+    if not head:
+        raise UsageError(_("{path} is empty").format(path=path), hint=_("choose another file"))
+    if head.startswith(_CUSTOM) or head[257:262] == _USTAR:
+        return DumpFile(path=path, kind=DumpKind.ARCHIVE)
+    return _checked_script(path)
+
+
+def _checked_script(path: Path) -> DumpFile:
+    script = SafeScript(_text(path))
+    for _piece in script:
+        pass
+    if script.statements == 0:
+        raise UsageError(_("{path} holds no SQL statement").format(path=path), hint=_("choose another file"))
+    if not script.is_whole or (script.is_of_pg_dump and not script.has_trailer):
+        raise DamagedError(
+            _("{path} ends early: its last line is not the end of a dump").format(path=path),
+            hint=_("copy the file again, or choose another one"),
+        )
+    return DumpFile(path=path, kind=DumpKind.SCRIPT, major=script.major)
+
+
+def _text(path: Path) -> Iterator[bytes]:
+    """Yield a script's text, decompressed by what its first bytes are."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(0)
+        try:
+            if head.startswith(_GZIP):
+                yield from _gunzip(file)
+            elif head == _ZSTD:
+                yield from _unzstd(file)
+            else:
+                yield from _pieces(file)
+        except (zlib.error, gzip.BadGzipFile, zstd.ZstdError, EOFError) as error:
+            raise DamagedError(
+                _("{path} is damaged: {error}").format(path=path, error=error),
+                hint=_("copy the file again, or choose another one"),
+            ) from error
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while data := file.read(_PIECE_BYTES):
+        yield data
+
+
+def _gunzip(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the text of every member: pigz and ``cat`` make files of several."""
+    with gzip.GzipFile(fileobj=file, mode="rb") as members:
+        while data := members.read(_PIECE_BYTES):
+            yield data
+
+
+def _unzstd(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the text of every frame."""
+    with zstd.ZstdFile(file, mode="rb") as frames:
+        while data := frames.read(_PIECE_BYTES):
+            yield data
