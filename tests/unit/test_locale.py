@@ -168,6 +168,16 @@ def test_no_error_or_warning_is_raised_with_an_untranslated_literal() -> None:
     assert found == []
 
 
+def test_no_message_stands_inside_an_f_string_where_extraction_misses_it() -> None:
+    found = []
+    for file in (*sources("src/respaldo", "scripts"), ROOT / "backup_orchestrator.py"):
+        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
+            for call in (node for node in ast.walk(text) if isinstance(node, ast.Call)):
+                if name_of(call.func) in KEYWORDS and any(isinstance(value, ast.Constant) for value in call.args):
+                    found.append(f"{file.relative_to(ROOT)}:{call.lineno}")
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

@@ -40,7 +40,8 @@ def help_of(name: str) -> str:
     declared = _DECLARED[name]
     text = _(declared.metadata["summary"])
     if declared.default is not MISSING and declared.default is not None:
-        text += " " + _("[default: {value}]").format(value=declared.default)
+        shown = declared.metadata.get("shown")
+        text += " " + _("[default: {value}]").format(value=_(shown) if shown else declared.default)
     return text + f" [env: {', '.join(declared.metadata['variables'])}]"
 
 

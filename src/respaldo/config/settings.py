@@ -41,10 +41,17 @@ def _labels(value: str) -> Mapping[str, str]:
 
 
 def _setting(
-    default: Any, parse: Callable[[str], Any], *variables: str, flag: str | None, kind: str, summary: str
+    default: Any,
+    parse: Callable[[str], Any],
+    *variables: str,
+    flag: str | None,
+    kind: str,
+    summary: str,
+    shown: str | None = None,
 ) -> Any:
-    """Declare a setting. ``kind`` is the word that stands for its value in help; ``summary`` is a gettext message."""
-    metadata = {"parse": parse, "variables": variables, "flag": flag, "kind": kind, "summary": summary}
+    """Declare a setting. ``kind`` is the word that stands for its value in help; ``summary`` is a gettext message, as
+    is ``shown``, which stands for a default that the machine decides."""
+    metadata = {"parse": parse, "variables": variables, "flag": flag, "kind": kind, "summary": summary, "shown": shown}
     return field(default=default, metadata=metadata)
 
 
@@ -110,6 +117,7 @@ class Settings:
         flag="--jobs",
         kind="N",
         summary=N_("sessions that read or load at once"),
+        shown=N_("the machine's cores, 2 to 4"),
     )
     lock_timeout_s: int = _setting(
         30,
