@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,14 +61,14 @@ class App:
 
         return connect(server.runner, self._overrides(database))
 
-    def open_source(self, server: Server, chosen: Manifest | Path) -> Source:
+    def open_source(self, server: Server, chosen: Manifest | Path, role_map: Mapping[str, str] | None = None) -> Source:
         """Open what is to be restored; a dump file is read to its end first."""
         from respaldo.operations.foreign import open_dump
         from respaldo.operations.source import BackupSource, DumpSource
 
         if isinstance(chosen, Path):
             return DumpSource.open(server, open_dump(chosen))
-        return BackupSource(self.open_repository().reader(chosen.target, chosen.name))
+        return BackupSource(self.open_repository().reader(chosen.target, chosen.name), role_map)
 
     def database_of(self, server: Server, chosen: Manifest | Path) -> str:
         """Return the database that a restore replaces where nothing else is said: the backup's own; for a dump file

@@ -65,7 +65,8 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.list_backups:
         run_list_command(output, settings, as_json=arguments.as_json)
     elif arguments.restore:
-        from respaldo.cli.restore import RestoreFlags, run_restore_command
+        from respaldo.cli.restore import run_restore_command
+        from respaldo.cli.restore_flags import RestoreFlags
 
         flags = RestoreFlags(name=arguments.restore_file, to=arguments.to, yes=arguments.yes, as_json=arguments.as_json)
         run_restore_command(output, settings, flags)

@@ -23,7 +23,8 @@ from respaldo.language import _
 COMMANDS = {
     "backup": ("respaldo.cli.backup", "backup", _("back up a database, full or incremental")),
     "list": ("respaldo.cli.list", "list_command", _("show the backups, newest last")),
-    "restore": ("respaldo.cli.restore", "restore", _("restore a backup into a new database")),
+    "export": ("respaldo.cli.export", "export", _("write a backup as a file for other tools")),
+    "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,30 +13,18 @@ from respaldo.cli.asking import confirm, require_typed
 from respaldo.cli.choosing import choose_source
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
+from respaldo.cli.restore_flags import RestoreFlags
+from respaldo.cli.restore_parts import run_parts_command
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.events import Listener
 from respaldo.language import _
+from respaldo.repository.records import Manifest
 from respaldo.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from respaldo.operations.restore import Restored, RestorePlan
     from respaldo.postgres.server import Server
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreFlags:
-    """What the person said beside the settings."""
-
-    name: str | None
-    to: str | None = None
-    in_place: bool = False
-    drop_old: bool = False
-    schema_only: bool = False
-    is_safe: bool = True
-    yes: bool = False
-    dry_run: bool = False
-    as_json: bool = False
 
 
 @click.command(short_help=_("restore a backup, beside the live database or in its place"))
@@ -45,6 +34,19 @@ class RestoreFlags:
 @click.option("--in-place", is_flag=True, help=_("drop the live database first, where there is no room for both"))
 @click.option("--drop-old", is_flag=True, help=_("drop the replaced database once the new one is in its place"))
 @click.option("--schema-only", is_flag=True, help=_("restore the definitions without rows"))
+@click.option("--data-only", is_flag=True, help=_("load rows into the empty tables of a database that is there"))
+@click.option(
+    "--table",
+    "tables",
+    metavar="PATTERN",
+    multiple=True,
+    help=_("restore this table alone, beside the live one; may be repeated"),
+)
+@click.option("--replace-table", is_flag=True, help=_("with --table: put its rows in the place of the live table's"))
+@click.option("--globals", "with_roles", is_flag=True, help=_("create the roles that the server lacks"))
+@click.option(
+    "--map-role", "role_map", metavar="OLD=NEW", multiple=True, help=_("another role as owner; may be repeated")
+)
 @click.option("--no-safety-backup", "is_unsafe", is_flag=True, help=_("make no backup of what is replaced"))
 @click.option("--yes", "-y", is_flag=True, help=_("ask nothing"))
 @click.option("--dry-run", is_flag=True, help=_("say what would happen, and change nothing"))
@@ -63,15 +65,18 @@ def restore(
 restore.help = _(
     """Restore a backup, in the place of the live database or beside it.
 
-NAME is a backup's name, its number in the list, or latest; without it the list is shown to choose from. A new
-database is created, filled, and every row compared with the backup; only then it takes the live one's name, and the
-old one is kept under a dated name. The live database answers all the while, and stays as it is when anything fails.
+NAME is a backup's name, its number in the list, latest, or a dump file (.sql, .sql.gz, .sql.zst, .dump, .tar, or a
+directory of pg_dump's); without it the list is shown to choose from. A new database is created, filled, and every row
+compared with the backup; only then it takes the live one's name, and the old one is kept under a dated name. The live
+database answers all the while, and stays as it is when anything fails.
 
 \b
 Examples:
   respaldo restore latest --to shop_restored
   respaldo restore backup_20261124_020000
   respaldo restore latest --yes --drop-old
+  respaldo restore latest --table pedidos
+  respaldo restore /srv/old/shop.sql.gz --to shop_2019
 
 \b
 Exit codes: 0 done; 2 wrong use; 10 no such backup; 13 damaged; 30 PostgreSQL; 40 environment; 50 rows differ.
@@ -82,25 +87,28 @@ Exit codes: 0 done; 2 wrong use; 10 no such backup; 13 damaged; 30 PostgreSQL; 4
 def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags) -> None:
     """Plan, say, ask, restore and print; what ``respaldo restore`` and ``--restore`` both do."""
     from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore, require_possible
+    from respaldo.operations.roles import parse_role_map
 
-    if flags.in_place and flags.to is not None:
-        raise UsageError(
-            _("--in-place and --to contradict each other"), hint=_("a new database with --to touches no other")
-        )
+    _require_sense(flags)
     chosen = choose_source(settings, flags.name)
     if chosen is None:
         output.line("", _("cancelled"))
+        return
+    if flags.tables or flags.data_only:
+        run_parts_command(output, settings, flags, chosen)
         return
     app = App(settings)
     begun_s = app.clock.monotonic_s()
     with Progress(output, _("restoring")) as listen:
         server = app.find_server(listen, any_database=True)
-        source = app.open_source(server, chosen)
+        role_map = parse_role_map(flags.role_map)
+        source = app.open_source(server, chosen, role_map)
         request = RestoreRequest(
             to=flags.to,
             in_place=flags.in_place,
             drop_old=flags.drop_old,
             schema_only=flags.schema_only,
+            creates_roles=flags.with_roles,
             jobs=settings.jobs,
         )
         plan = plan_restore(server, source, app.database_of(server, chosen), request, clock=app.clock)
@@ -108,9 +116,43 @@ def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags)
         require_possible(plan)
         if flags.dry_run or not _is_agreed(plan, flags):
             return
+        if flags.with_roles and isinstance(chosen, Manifest):
+            _create_roles(app, server, chosen, role_map, output)
         save = (lambda: _save(app, server, plan, listen)) if flags.is_safe else (lambda: None)
         restored = execute_restore(server, source, plan, listen=listen, save=save)
     _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
+
+
+def _require_sense(flags: RestoreFlags) -> None:
+    """Raise UsageError for flags that contradict each other."""
+    contradictions = (
+        (flags.in_place and flags.to is not None, "--in-place", "--to"),
+        (flags.schema_only and flags.data_only, "--schema-only", "--data-only"),
+        (bool(flags.tables) and flags.in_place, "--table", "--in-place"),
+        (bool(flags.tables) and flags.schema_only, "--table", "--schema-only"),
+        (bool(flags.tables) and flags.data_only, "--table", "--data-only"),
+        (flags.replace_table and not flags.tables, "--replace-table", _("no --table")),
+    )
+    for is_so, first, second in contradictions:
+        if is_so:
+            raise UsageError(
+                _("{first} and {second} contradict each other").format(first=first, second=second),
+                hint=_("respaldo restore --help says what each does"),
+            )
+
+
+def _create_roles(app: App, server: Server, chosen: Manifest, role_map: Mapping[str, str], output: Output) -> None:
+    from respaldo.operations.layout import GLOBALS
+    from respaldo.operations.roles import restore_roles
+    from respaldo.repository.codec import decompress
+
+    reader = app.open_repository().reader(chosen.target, chosen.name)
+    script = decompress(reader.read_object(GLOBALS), limit=1 << 30).decode(errors="surrogateescape")
+    roles = restore_roles(server, script, role_map)
+    if roles.created:
+        output.line(_("roles"), _("created: {names}").format(names=", ".join(roles.created)))
+    if roles.kept:
+        output.line(_("roles"), _("kept as they are: {names}").format(names=", ".join(roles.kept)))
 
 
 def _describe(output: Output, plan: RestorePlan, app: App) -> None:

@@ -22,7 +22,8 @@ TASK_BYTES = 128 * MIB
 
 
 class Loading:
-    """One load. ``head_of`` gives the text before a series' rows. Used once."""
+    """One load. ``head_of`` gives the text before a series' rows; ``is_one_transaction``: all of it or nothing. Used
+    once."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Loading:
         preamble: str,
         listen: Listener,
         head_of: Callable[[Series], str] = lambda series: series.head,
+        is_one_transaction: bool = False,
     ) -> None:
         self._server = server
         self._reader = reader
@@ -40,6 +42,7 @@ class Loading:
         self._preamble = preamble
         self._listener = listen
         self._head_of = head_of
+        self._is_one_transaction = is_one_transaction
         self._lock = threading.Lock()
         self.sums: dict[str, RowSum] = {}
 
@@ -49,6 +52,8 @@ class Loading:
         tables = {segment.series for segment in chosen if self._reader.series[segment.series].head}
         self._listener(WorkPlanned(tables=len(tables), size_bytes=sum(segment.raw_size for segment in chosen)))
         tasks = sorted(plan_tasks(self._reader, chosen), key=lambda task: -sum(one.raw_size for one in task))
+        if self._is_one_transaction:
+            tasks = [[segment for task in tasks for segment in task]]
         queue = iter(tasks)
         workers = Workers(jobs)
         workers.run(partial(self._work, workers, queue) for _number in range(min(jobs, max(1, len(tasks)))))

@@ -32,12 +32,14 @@ _NAME_BYTES = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """What the person asked for. ``to`` None: the database that the backup is of. ``in_place``: drop it first."""
+    """What the person asked for. ``to`` None: the database that the backup is of. ``in_place``: drop it first.
+    ``creates_roles``: the caller creates missing roles before the plan is executed."""
 
     to: str | None = None
     in_place: bool = False
     drop_old: bool = False
     schema_only: bool = False
+    creates_roles: bool = False
     jobs: int = 2
 
 
@@ -80,7 +82,7 @@ def plan_restore(
         source_major=source.major,
         replaces=request.to is None,
         in_place=request.in_place,
-        creates_roles=False,
+        creates_roles=request.creates_roles,
     )
     if request.to is not None and surroundings.live is not None:
         taken = _("the database {name} exists already").format(name=request.to)

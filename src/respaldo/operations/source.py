@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -11,10 +12,13 @@ from respaldo.language import _
 from respaldo.operations.foreign import DumpFile, DumpKind
 from respaldo.operations.layout import DATABASE, SCHEMA
 from respaldo.operations.loading import Loading
+from respaldo.operations.roles import map_roles
 from respaldo.operations.verifying import compare_rows
-from respaldo.postgres.archive import check_archive, restore_archive, restore_section
+from respaldo.postgres.archive import check_archive, restore_archive, restore_section, section_script
 from respaldo.postgres.database import Creation
 from respaldo.postgres.load import LoadStream, apply_settings
+from respaldo.postgres.requirements import Requirements
+from respaldo.postgres.safescript import SafeScript
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
 from respaldo.postgres.tables import list_tables
@@ -44,32 +48,57 @@ class Source(Protocol):
 class BackupSource:
     """A backup: definitions, rows by several workers, indexes and constraints, settings; every row compared."""
 
-    def __init__(self, reader: BackupReader) -> None:
+    def __init__(self, reader: BackupReader, role_map: Mapping[str, str] | None = None) -> None:
         self._reader = reader
+        self._role_map = role_map or {}
         self.name = reader.manifest.name
         self.made = reader.manifest.started
         self.major: int | None = int(reader.manifest.server.get("version_num") or 0) // 10000 or None
-        self.record: Mapping[str, str] = reader.manifest.server
+        self.record: Mapping[str, str] = _with_roles(reader.manifest.server, self._role_map)
 
     def fill(self, server: Server, database: str, *, jobs: int, schema_only: bool, listen: Listener) -> int:
         reader = self._reader
         encoding = Creation.from_record(self.record).encoding or server.facts.encoding
         listen(PhaseStarted(phase=_("definitions")))
         schema = reader.read_object(SCHEMA)
-        restore_section(server, database, schema, "pre-data", jobs=1)
+        self._define(server, database, schema, "pre-data", jobs=1)
         sums = {}
         if not schema_only:
             loading = Loading(server, reader, database, preamble=restore_settings(encoding), listen=listen)
             sums = loading.run(reader.segments, jobs=jobs)
         listen(PhaseStarted(phase=_("indexes and constraints")))
-        restore_section(server, database, schema, "post-data", jobs=jobs)
+        self._define(server, database, schema, "post-data", jobs=jobs)
         listen(PhaseStarted(phase=_("comparing every row")))
         tables = {series.key for series in reader.series if series.head}
         expected = {key: rows for key, rows in sums.items() if key in tables}
         rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs)
         # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
-        apply_settings(server, database, reader.read_object(DATABASE))
+        settings = map_roles(reader.read_object(DATABASE).decode(errors="surrogateescape"), self._role_map)
+        apply_settings(server, database, settings.encode(errors="surrogateescape"))
         return rows
+
+    def _define(self, server: Server, database: str, schema: bytes, section: str, *, jobs: int) -> None:
+        """Run one section of the definitions; pg_restore knows no map of roles, so with one its text is run."""
+        if not self._role_map:
+            restore_section(server, database, schema, section, jobs=jobs)
+            return
+        script = section_script(server, schema, section).decode(errors="surrogateescape")
+        with LoadStream(server, database, preamble="") as stream:
+            for text in SafeScript([map_roles(script, self._role_map).encode(errors="surrogateescape")]):
+                stream.send_text(text)
+            stream.commit()
+
+
+def _with_roles(record: Mapping[str, str], role_map: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a record whose owner and required roles are the mapped ones."""
+    creation, requirements = Creation.from_record(record), Requirements.from_record(record)
+    owner = role_map.get(creation.owner, creation.owner)
+    roles = tuple(role_map.get(role, role) for role in requirements.roles)
+    return {
+        **record,
+        **replace(creation, owner=owner).as_record(),
+        **replace(requirements, roles=roles).as_record(),
+    }
 
 
 class DumpSource:

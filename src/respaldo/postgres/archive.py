@@ -64,6 +64,12 @@ def section_script(server: Server, archive: bytes, section: str) -> bytes:
     return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-"], archive, None)
 
 
+def table_script(server: Server, archive: bytes, schema: str, name: str) -> bytes:
+    """Return the SQL text that defines one table, without its indexes and constraints."""
+    argv = [server.tools.pg_restore, "--section=pre-data", "--file=-", f"--schema={schema}", f"--table={name}"]
+    return _run(server, argv, archive, None)
+
+
 def restore_archive(server: Server, database: str, pieces: Iterable[bytes], *, is_directory: bool, jobs: int) -> None:
     """Restore a whole archive of another program: custom or tar as it streams, a directory (packed as a tar) from a
     copy inside the instance, with several workers. Raise PostgresError that lists the statements that failed."""

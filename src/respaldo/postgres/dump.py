@@ -32,13 +32,31 @@ def dump_globals(server: Server) -> CommandStream:
     return _stream(server, [server.tools.pg_dumpall, "--globals-only", "--no-password", *may_read, *_PLAIN])
 
 
+# A directory is written inside, where pg_dump can use several workers, and sent as a tar.
+_DIRECTORY = r"""
+directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
+trap 'rm -rf "$directory"' EXIT
+"$@" --file="$directory/dump" && tar -cf - -C "$directory/dump" .
+"""
+
+
+def dump_archive(server: Server, database: str, *, form: str, jobs: int) -> CommandStream:
+    """Stream a whole database as pg_dump's custom archive (``dump``), or its directory as a tar (``directory``)."""
+    argv = [server.tools.pg_dump, "--no-password"]
+    if form == "directory":
+        argv = ["sh", "-c", _DIRECTORY, "sh", *argv, "--format=directory", f"--jobs={jobs}"]
+    else:
+        argv = [*argv, "--format=custom"]
+    return _stream(server, argv, database=database)
+
+
 def _pg_dump(server: Server, snapshot: str, lock_timeout_s: int, options: Sequence[str]) -> CommandStream:
     argv = [server.tools.pg_dump, "--no-password", f"--snapshot={snapshot}", f"--lock-wait-timeout={lock_timeout_s}s"]
     return _stream(server, [*argv, f"--encoding={server.facts.encoding}", *_PLAIN, *options])
 
 
-def _stream(server: Server, argv: list[str]) -> CommandStream:
-    environment = server.connection.environment()
+def _stream(server: Server, argv: list[str], *, database: str | None = None) -> CommandStream:
+    environment = server.connection.environment(database=database)
     del environment["PGCLIENTENCODING"]
     return CommandStream(
         server.runner, argv, env=environment, compressor=server.tools.compressor, compress=server.tools.compress_command

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_QUALIFIED = re.compile(r'"((?:[^"]|"")+)"\."((?:[^"]|"")+)"')
+
 
 def quote_identifier(name: str) -> str:
     """Return a name as a quoted identifier, whatever it holds."""
@@ -16,6 +20,14 @@ def quote_literal(value: str) -> str:
 def qualify(schema: str, name: str) -> str:
     """Return ``"schema"."name"``."""
     return f"{quote_identifier(schema)}.{quote_identifier(name)}"
+
+
+def unqualify(qualified: str) -> tuple[str, str]:
+    """Return schema and name of what ``qualify`` wrote; ValueError for anything else."""
+    match = _QUALIFIED.match(qualified)
+    if match is None:
+        raise ValueError(f"not a qualified name: {qualified}")
+    return match[1].replace('""', '"'), match[2].replace('""', '"')
 
 
 def relation_pattern(schema: str, name: str) -> str:

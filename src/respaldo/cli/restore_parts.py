@@ -1,0 +1,80 @@
+"""``respaldo restore`` of a part: single tables, or rows alone, into a database that exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from respaldo.app import App
+from respaldo.cli.asking import confirm
+from respaldo.cli.printing import Output, Progress
+from respaldo.cli.restore_flags import RestoreFlags
+from respaldo.config.settings import Settings
+from respaldo.errors import UsageError
+from respaldo.language import _
+from respaldo.repository.records import Manifest
+from respaldo.units import format_count
+
+
+def run_parts_command(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest | Path) -> None:
+    """Restore tables or rows into the database that ``--to`` names, or the backup's own."""
+    if isinstance(chosen, Path):
+        raise UsageError(
+            _("parts can be restored from a backup only, not from a file"),
+            hint=_("restore the file into a new database: --to NEW"),
+        )
+    if flags.data_only:
+        _restore_rows(output, settings, flags, chosen)
+    else:
+        _restore_tables(output, settings, flags, chosen)
+
+
+def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest) -> None:
+    from respaldo.operations.tables import choose_tables, restore_tables
+
+    app = App(settings)
+    reader = app.open_repository().reader(chosen.target, chosen.name)
+    tables = choose_tables(reader, flags.tables)
+    names = ", ".join(series.key for series in tables)
+    if flags.dry_run:
+        output.line(_("tables"), names)
+        return
+    if flags.replace_table and not (flags.yes or confirm(_("Replace the rows of {names}?").format(names=names))):
+        return
+    with Progress(output, _("restoring")) as listen:
+        server = app.find_server(listen, any_database=True)
+        restored = restore_tables(
+            server,
+            reader,
+            flags.to or chosen.target.database,
+            tables,
+            over=flags.replace_table,
+            jobs=settings.jobs,
+            clock=app.clock,
+            listen=listen,
+        )
+    if flags.as_json:
+        output.print_json([{"table": one.table, "restored_as": one.restored_as, "rows": one.rows} for one in restored])
+        return
+    for one in restored:
+        print(
+            _("{table}: {rows} rows restored as {name}").format(
+                table=one.table, rows=format_count(one.rows), name=one.restored_as
+            )
+        )
+
+
+def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest) -> None:
+    from respaldo.operations.dataonly import restore_rows
+
+    app = App(settings)
+    database = flags.to or chosen.target.database
+    reader = app.open_repository().reader(chosen.target, chosen.name)
+    with Progress(output, _("restoring")) as listen:
+        server = app.find_server(listen, any_database=True)
+        if flags.dry_run:
+            return
+        rows = restore_rows(server, reader, database, jobs=settings.jobs, listen=listen)
+    if flags.as_json:
+        output.print_json({"name": chosen.name, "database": database, "rows": rows})
+    else:
+        print(_("{rows} rows loaded into {database}").format(rows=format_count(rows), database=database))

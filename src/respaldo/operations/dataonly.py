@@ -1,0 +1,51 @@
+"""Rows alone into the empty tables of a database that exists."""
+
+from __future__ import annotations
+
+from respaldo.errors import PostgresError
+from respaldo.events import Listener, PhaseStarted
+from respaldo.language import _
+from respaldo.operations.loading import Loading
+from respaldo.operations.verifying import compare_rows
+from respaldo.postgres.database import Creation
+from respaldo.postgres.server import Server
+from respaldo.postgres.snapshot import restore_settings
+from respaldo.postgres.tables import list_tables
+from respaldo.repository.reader import BackupReader
+
+_SHOWN = 5
+
+
+def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: int, listen: Listener) -> int:
+    """Load every row into tables that are there and empty, in one transaction, compare them, and return their number.
+
+    Triggers and foreign keys stand still meanwhile, which takes a superuser. Raise PostgresError naming the tables
+    that are missing or hold rows, before anything is loaded; a failure later leaves the tables empty.
+    """
+    keys = [series.key for series in reader.series if series.head]
+    _require_empty(server, database, keys)
+    encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
+    preamble = restore_settings(encoding) + "SET LOCAL session_replication_role = replica;\n"
+    loading = Loading(server, reader, database, preamble=preamble, listen=listen, is_one_transaction=True)
+    sums = loading.run(reader.segments, jobs=1)
+    listen(PhaseStarted(phase=_("comparing every row")))
+    return compare_rows(server, database, {key: sums[key] for key in keys}, encoding=encoding, jobs=jobs)
+
+
+def _require_empty(server: Server, database: str, keys: list[str]) -> None:
+    with server.open_session(database) as session:
+        there = {table.qualified for table in list_tables(session)}
+        missing = [key for key in keys if key not in there]
+        filled = [
+            key for key in keys if key in there and session.value(f"SELECT EXISTS (SELECT FROM {key}) AS has_rows")
+        ]
+    if missing:
+        raise PostgresError(
+            _("{database} lacks tables: {names}").format(database=database, names=", ".join(missing[:_SHOWN])),
+            hint=_("restore the definitions first: --schema-only"),
+        )
+    if filled:
+        raise PostgresError(
+            _("{database} has rows in {names}").format(database=database, names=", ".join(filled[:_SHOWN])),
+            hint=_("--data-only loads into empty tables: empty them first, or restore beside with --to"),
+        )

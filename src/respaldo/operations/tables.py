@@ -1,0 +1,223 @@
+"""Restore single tables: beside the live ones, or over them; only their own segments are read."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from respaldo.clock import Clock
+from respaldo.errors import PostgresError, RespaldoError, UsageError
+from respaldo.events import Listener, PhaseStarted, Warned
+from respaldo.language import _
+from respaldo.operations.layout import SCHEMA
+from respaldo.operations.loading import Loading
+from respaldo.operations.verifying import compare_rows
+from respaldo.postgres.archive import table_script
+from respaldo.postgres.database import Creation
+from respaldo.postgres.identifiers import qualify, quote_identifier, quote_literal, unqualify
+from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
+from respaldo.postgres.snapshot import restore_settings
+from respaldo.repository.reader import BackupReader
+from respaldo.repository.records import Series
+
+_NAME_BYTES = 63
+# An identity's sequence is named in the definition; beside the live table that name is taken.
+_SEQUENCE_NAME = re.compile(r'SEQUENCE NAME "(?:[^"]|"")+"\."(?:[^"]|"")+"')
+
+_REFERENCES = """
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS child,
+       pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname) AS parent,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('child.%I = parent.%I', ca.attname, pa.attname), ' AND ')
+          FROM unnest(f.conkey, f.confkey) k(child, parent)
+          JOIN pg_catalog.pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child
+          JOIN pg_catalog.pg_attribute pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent) AS pairs,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('child.%I IS NOT NULL', ca.attname), ' AND ')
+          FROM unnest(f.conkey) k(child)
+          JOIN pg_catalog.pg_attribute ca ON ca.attrelid = f.conrelid AND ca.attnum = k.child) AS filled
+  FROM pg_catalog.pg_constraint f
+  JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_class p ON p.oid = f.confrelid
+  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+ WHERE f.contype = 'f' AND {table}::pg_catalog.regclass IN (f.confrelid, f.conrelid)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredTable:
+    """A table that was restored: its name in the backup, the name that it has now, its rows."""
+
+    table: str
+    restored_as: str
+    rows: int
+
+
+def choose_tables(reader: BackupReader, patterns: Sequence[str]) -> list[Series]:
+    """Return the series of the tables that match: ``name``, ``schema.name``, with ``*`` and ``?``.
+
+    Raise UsageError for a pattern that matches none, with the tables that are nearest to it.
+    """
+    tables = {".".join(unqualify(series.key)): series for series in reader.series if series.head}
+    chosen: dict[str, Series] = {}
+    for pattern in patterns:
+        matches = {
+            name: series
+            for name, series in tables.items()
+            if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(unqualify(series.key)[1], pattern)
+        }
+        if not matches:
+            raise UsageError(
+                _("the backup {name} has no table {pattern}").format(name=reader.manifest.name, pattern=pattern),
+                hint=_("it has: {names}").format(names=", ".join(sorted(tables)[:20]) or _("none")),
+            )
+        chosen.update(matches)
+    return list(chosen.values())
+
+
+def restore_tables(
+    server: Server,
+    reader: BackupReader,
+    database: str,
+    tables: Sequence[Series],
+    *,
+    over: bool,
+    jobs: int,
+    clock: Clock,
+    listen: Listener,
+) -> list[RestoredTable]:
+    """Restore tables into a database that exists, as ``T__restored_YYYYMMDD_HHMMSS``, every row compared.
+
+    ``over``: then their rows take the place of the live table's in one transaction, in which every foreign key that
+    points at it is checked; the live table keeps its indexes, constraints, triggers and privileges. Whatever fails,
+    the live tables are as they were and nothing new is left.
+    """
+    stamp = clock.now().astimezone().strftime("__restored_%Y%m%d_%H%M%S")
+    names = {series.key: _renamed(series.key, stamp) for series in tables}
+    ids = {number for number, series in enumerate(reader.series) if series in tables}
+    segments = [segment for segment in reader.segments if segment.series in ids]
+    encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
+    try:
+        listen(PhaseStarted(phase=_("definitions")))
+        _define(server, database, reader.read_object(SCHEMA), names)
+        loading = Loading(
+            server,
+            reader,
+            database,
+            preamble=restore_settings(encoding),
+            listen=listen,
+            head_of=lambda series: series.head.replace(series.key, names[series.key], 1),
+        )
+        sums = {names[key]: rows for key, rows in loading.run(segments, jobs=jobs).items()}
+        listen(PhaseStarted(phase=_("comparing every row")))
+        compare_rows(server, database, sums, encoding=encoding, jobs=jobs)
+        if over:
+            _replace(server, database, names)
+    except BaseException:
+        _drop(server, database, names, listen)
+        raise
+    return [
+        RestoredTable(table=key, restored_as=key if over else name, rows=sums[name].rows) for key, name in names.items()
+    ]
+
+
+def _renamed(key: str, stamp: str) -> str:
+    schema, name = unqualify(key)
+    kept = name.encode()[: _NAME_BYTES - len(stamp)].decode(errors="ignore")
+    return qualify(schema, kept + stamp)
+
+
+def _define(server: Server, database: str, schema: bytes, names: dict[str, str]) -> None:
+    """Create the tables under their new names: columns and defaults, without what belongs to the live ones."""
+    with server.open_session(database) as session:
+        session.execute(
+            "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);"
+        )
+        for key, name in names.items():
+            script = table_script(server, schema, *unqualify(key)).decode(errors="surrogateescape")
+            live = _mention(key)
+            statements = [text for text in _statements(script) if live.search(text) and not _is_of_the_live_one(text)]
+            if not statements:
+                raise PostgresError(
+                    _("the backup holds no definition of {table}").format(table=key),
+                    hint=_("restore the whole backup beside it: --to NEW"),
+                )
+            to = name.replace("\\", "\\\\")
+            renamed = [live.sub(to, _SEQUENCE_NAME.sub("", text)) for text in statements]
+            session.execute("\n".join(renamed))
+
+
+def _mention(key: str) -> re.Pattern[str]:
+    """Return what finds a table's name in a script; pg_restore quotes what it adds itself only where it must."""
+    parts = (f"(?:{re.escape(quote_identifier(part))}|{re.escape(part)})" for part in unqualify(key))
+    return re.compile(rf'(?<![\w$".]){"[.]".join(parts)}(?![\w$"])')
+
+
+def _statements(script: str) -> list[str]:
+    """Return the statements of pg_restore's script; it ends each at a line's end and puts a blank line after it."""
+    pieces = re.split(r"(?<=;)\n\n", script)
+    lines = (
+        "\n".join(line for line in piece.splitlines() if not line.startswith(("--", "\\", "SET "))) for piece in pieces
+    )
+    return [text.strip() for text in lines if text.strip()]
+
+
+def _is_of_the_live_one(statement: str) -> bool:
+    return "ATTACH PARTITION" in statement or "set_config" in statement or " OWNED BY " in statement
+
+
+def _replace(server: Server, database: str, names: dict[str, str]) -> None:
+    """Exchange the rows of the live tables for the restored ones, all in one transaction."""
+    with server.open_session(database) as session:
+        references = [row for key in names for row in session.query(_REFERENCES.format(table=quote_literal(key)))]
+        # Triggers and foreign keys stand still: a cascade would empty other tables.
+        session.execute("BEGIN;\nSET LOCAL session_replication_role = replica;\nSET LOCAL lock_timeout = '30s';")
+        for key, name in names.items():
+            columns = ", ".join(quote_identifier(column) for column in _columns(session, key, name))
+            session.execute(
+                f"LOCK TABLE ONLY {key} IN ACCESS EXCLUSIVE MODE;\nDELETE FROM ONLY {key};\n"
+                f"INSERT INTO {key} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {name};\n"
+                f"DROP TABLE {name};"
+            )
+        for reference in references:
+            orphans = session.value(
+                f"SELECT count(*) AS n FROM {reference['child']} child WHERE {reference['filled']}"
+                f" AND NOT EXISTS (SELECT FROM {reference['parent']} parent WHERE {reference['pairs']})"
+            )
+            if orphans:
+                raise PostgresError(
+                    _("{count} rows of {child} would point at rows of {parent} that are not there").format(
+                        count=orphans, child=reference["child"], parent=reference["parent"]
+                    ),
+                    hint=_("restore both tables together, or beside the live ones without --replace-table"),
+                )
+        session.execute("COMMIT;")
+
+
+def _columns(session: Session, live: str, restored: str) -> list[str]:
+    """Return the columns to copy, in the restored table's order. Raise PostgresError where the live one lacks one."""
+    select = (
+        "SELECT attname, attrelid = {live}::pg_catalog.regclass AS is_live FROM pg_catalog.pg_attribute"
+        " WHERE attrelid IN ({live}::pg_catalog.regclass, {restored}::pg_catalog.regclass)"
+        " AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
+    )
+    rows = list(session.query(select.format(live=quote_literal(live), restored=quote_literal(restored))))
+    columns = [str(row["attname"]) for row in rows if not row["is_live"]]
+    missing = set(columns) - {str(row["attname"]) for row in rows if row["is_live"]}
+    if missing:
+        raise PostgresError(
+            _("{table} has no columns {names} any more").format(table=live, names=", ".join(sorted(missing))),
+            hint=_("restore it beside the live one, without --replace-table"),
+        )
+    return columns
+
+
+def _drop(server: Server, database: str, names: dict[str, str], listen: Listener) -> None:
+    """Drop the restored tables while another error is on its way; where that fails too, say what is left."""
+    try:
+        with server.open_session(database) as session:
+            session.execute("\n".join(f"DROP TABLE IF EXISTS {name};" for name in names.values()))
+    except RespaldoError as error:
+        left = _("{names} may be left: {reason}")
+        listen(Warned(message=left.format(names=", ".join(names.values()), reason=error.message)))
