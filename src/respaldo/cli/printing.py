@@ -98,6 +98,8 @@ class Progress:
                 self._output.warn(event.message)
 
     def _start(self, size_bytes: int) -> None:
+        self._stop()
+        self._rows = 0
         if self._output.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             return
         from rich.console import Console

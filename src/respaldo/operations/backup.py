@@ -13,6 +13,7 @@ from respaldo.events import Listener, TypeDecided, Warned
 from respaldo.operations.reading import Reading
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
+from respaldo.repository.format import check_backup_name
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import BackupType as StoredType
 from respaldo.repository.records import Manifest, TargetPath
@@ -45,25 +46,36 @@ def run_backup(
     Either it is committed whole, or an error is raised and nothing of it is left. May be repeated after a crash at any
     point: the next run removes what the dead one left. Raise LockedError while another run holds the target.
     """
+    if request.name is not None:
+        check_backup_name(request.name)
     started = clock.now()
+    failed: set[str] = set()
     with repository.acquire(target) as lease:
         repository.sweep(target, lease)
-        decision, base = _decide(server, repository, target, request, started, listen)
-        name = request.name or _free_name(repository, target, started)
-        listen(TypeDecided(type=decision.type.value, reason=decision.text))
-        with repository.begin(
-            target,
-            name,
-            type=StoredType(decision.type.value),
-            base=base,
-            lease=lease,
-            replace=request.replace,
-            preamble=restore_settings(server.facts.encoding),
-        ) as writer:
-            reading = Reading(
-                server, writer, base, jobs=request.jobs, lock_timeout_s=request.lock_timeout_s, listen=listen
-            )
-            return writer.commit(reading.execute(started=started, decision=decision))
+        name = request.name if request.name is not None else _free_name(repository, target, started)
+        while True:
+            decision, base = _decide(server, repository, target, request, started, listen, failed)
+            listen(TypeDecided(type=decision.type.value, reason=decision.text))
+            try:
+                with repository.begin(
+                    target,
+                    name,
+                    type=StoredType(decision.type.value),
+                    base=base,
+                    lease=lease,
+                    replace=request.replace,
+                    preamble=restore_settings(server.facts.encoding),
+                ) as writer:
+                    reading = Reading(
+                        server, writer, base, jobs=request.jobs, lock_timeout_s=request.lock_timeout_s, listen=listen
+                    )
+                    return writer.commit(reading.execute(started=started, decision=decision))
+            except DamagedError as error:
+                # A base that turns out damaged only while it is read must not cost this night its backup.
+                if decision.base is None:
+                    raise
+                listen(Warned(message=error.message))
+                failed.add(decision.base)
 
 
 def _decide(
@@ -73,8 +85,9 @@ def _decide(
     request: BackupRequest,
     now: datetime,
     listen: Listener,
+    failed: set[str],
 ) -> tuple[Decision, BackupReader | None]:
-    """Decide, and open the base; a base that cannot be read means a full, and is told."""
+    """Decide, and open the base; a base that cannot be read means a full, and is told. ``failed``: bases known so."""
     listing = repository.backups(target)
     for damaged in listing.damaged:
         listen(Warned(message=damaged.error.message))
@@ -83,17 +96,18 @@ def _decide(
         system_identifier=server.facts.system_identifier,
         database=target.database,
     )
-    history = past_backups(listing.manifests)
+    history = past_backups(listing.manifests, failed=failed)
     decision = decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked)
     if decision.base is None:
         return decision, None
     base = repository.reader(target, decision.base)
     try:
         base.check_objects()
+        base.check_segments()
     except DamagedError as error:
         listen(Warned(message=error.message))
-        failed = past_backups(listing.manifests, failed={decision.base})
-        return decide(failed, now=now, identity=now_is, policy=request.policy, asked=request.asked), None
+        history = past_backups(listing.manifests, failed={decision.base})
+        return decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked), None
     return decision, base
 
 

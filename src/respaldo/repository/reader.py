@@ -87,6 +87,10 @@ class BackupReader:
         for name in self._entries:
             self._check_size(name)
 
+    def check_segments(self) -> None:
+        """See that the table of segments can be read. Raise DamagedError."""
+        self._load()
+
     def verify_object(self, name: str) -> None:
         """Read an object and compare it: size on the store, digest. Raise DamagedError."""
         self._check_size(name)
