@@ -1,0 +1,160 @@
+"""The documentation says what the program does: all of it, in both languages, and nothing that is not there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+from babel.messages.pofile import read_po
+
+import respaldo.errors
+from respaldo.cli.flat import build_parser
+from respaldo.cli.main import cli
+from respaldo.config.settings import Settings
+from respaldo.errors import RespaldoError
+from respaldo.language import VARIABLES
+
+ROOT = Path(__file__).parents[2]
+LANGUAGES = ("es", "en")
+PAGES = ("api-reference.md", "troubleshooting.md", "user-guide.md")
+
+
+def markdown_files() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "README.es.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def read_reference(language: str) -> str:
+    return (ROOT / "docs" / language / "api-reference.md").read_text()
+
+
+def commands() -> Iterator[click.Command]:
+    context = click.Context(cli)
+    yield cli
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        yield command
+
+
+def test_command_reference_is_what_the_program_says() -> None:
+    command = [sys.executable, "scripts/command_reference.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{done.stderr}run python3 scripts/command_reference.py"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_reference_holds_every_command_and_option(language: str) -> None:
+    text = read_reference(language)
+    missing = [
+        command.name for command in commands() if f"## respaldo {command.name}" not in text and command is not cli
+    ]
+    for command in commands():
+        for parameter in command.params:
+            names = [*parameter.opts, *parameter.secondary_opts] if isinstance(parameter, click.Option) else []
+            missing += [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)]
+    for action in build_parser()._actions:
+        missing += [name for name in action.option_strings if f"`{name}`" not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_reference_holds_every_environment_variable(language: str) -> None:
+    text = read_reference(language)
+    declared = {name for one in fields(Settings) for name in one.metadata["variables"]}
+    # Also what other modules read by themselves.
+    source = "\n".join(file.read_text() for file in (ROOT / "src").rglob("*.py"))
+    read = set(re.findall(r"(?:environ|variables)(?:\.get\(|\[)\s*\"([A-Z][A-Z_]{3,})\"", source))
+    of_the_container = {"PGHOST", "PGPORT", "POSTGRESQL_PORT_NUMBER", "PATH", "TERM", "XDG_RUNTIME_DIR", "LANGUAGE"}
+    missing = [name for name in declared | set(VARIABLES) | (read - of_the_container) if name not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_reference_holds_every_exit_code(language: str) -> None:
+    found = {int(code) for code in re.findall(r"^\| (\d+) \|", read_reference(language), re.MULTILINE)}
+    errors = [value for value in vars(respaldo.errors).values() if isinstance(value, type)]
+    assert {error.exit_code for error in errors if issubclass(error, RespaldoError)} | {0} <= found
+
+
+def test_both_languages_have_the_same_pages_with_the_same_sections() -> None:
+    for page in PAGES:
+        shapes = []
+        for language in LANGUAGES:
+            text = re.sub(r"```.*?```", "", (ROOT / "docs" / language / page).read_text(), flags=re.DOTALL)
+            shapes.append(re.findall(r"^(#+) ", text, re.MULTILINE))
+        assert shapes[0] == shapes[1], page
+    assert {file.name for file in (ROOT / "docs/es").iterdir()} == {file.name for file in (ROOT / "docs/en").iterdir()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_troubleshooting_explains_messages_that_the_program_says(language: str) -> None:
+    with (ROOT / "src/respaldo/locale/es/LC_MESSAGES/messages.po").open("rb") as file:
+        catalogue = read_po(file, locale="es")
+    said = {str(message.id if language == "en" else message.string) for message in catalogue if message.id}
+    shown = {re.sub(r"\{[^}]*\}", "…", text) for text in said}
+    headings = re.findall(r"^### `(.*)`$", (ROOT / "docs" / language / "troubleshooting.md").read_text(), re.MULTILINE)
+    assert len(headings) > 20
+    assert [heading for heading in headings if heading not in shown] == []
+
+
+def test_links_of_the_documentation_lead_somewhere() -> None:
+    broken = []
+    for file in markdown_files():
+        text = re.sub(r"```.*?```", "", file.read_text(), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _hash, anchor = link.partition("#")
+            if re.match(r"[a-z]+:", link):
+                continue
+            target = (file.parent / path).resolve() if path else file
+            anchors = (
+                {slug(title) for title in re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)}
+                if target.is_file()
+                else set()
+            )
+            if not target.exists() or (anchor and anchor not in anchors):
+                broken.append(f"{file.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def slug(title: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_architecture_says_what_each_dependency_is_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.split(r"[><=~!;\[ ]", line)[0] for line in declared}
+    sections = (ROOT / "docs/architecture.md").read_text().split("\n## ")
+    dependencies = next(section for section in sections if section.startswith("Dependencies"))
+    described = set(re.findall(r"^\| `([^`]+)` \| .+ \| .+ \|$", dependencies, re.MULTILINE))
+    assert names == described
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
+def test_readme_names_the_two_commands(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert "make demo" in text
+    assert "make test" in text
+
+
+def test_flags_in_the_pages_exist() -> None:
+    known = {name for action in build_parser()._actions for name in action.option_strings}
+    known |= {name for command in commands() for parameter in command.params for name in parameter.opts}
+    known |= {"--help", "-h"}
+    unknown = []
+    for file in [
+        ROOT / "README.md",
+        ROOT / "README.es.md",
+        *(ROOT / "docs" / one / name for one in LANGUAGES for name in PAGES),
+    ]:
+        found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", file.read_text()))
+        unknown += [f"{file.relative_to(ROOT)}: {name}" for name in sorted(found - known)]
+    assert unknown == []
