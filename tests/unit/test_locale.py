@@ -88,6 +88,12 @@ def test_every_message_of_click_and_argparse_is_in_the_catalogue() -> None:
     assert extract_of_libraries() - known == set(), "list them in scripts/library_messages.py, then `make locale`"
 
 
+def shape_of_help(text: str) -> tuple[int, list[str]]:
+    """Return how many examples a command's help has, and the exit codes that it names."""
+    examples, _end, rest = text.partition("\b\n")[2].partition("\b\n")
+    return examples.count("\n  respaldo "), re.findall(r"\b\d+(?= [a-zñ])", rest)
+
+
 def flaws(message: Message) -> Iterator[str]:
     """Yield what is wrong with a translation."""
     originals = [message.id] if isinstance(message.id, str) else list(message.id)
@@ -102,6 +108,8 @@ def flaws(message: Message) -> Iterator[str]:
             yield f"{original!r}: other fields: {translation!r}"
         elif original.endswith("\n") != translation.endswith("\n") or original.count("\b") != translation.count("\b"):
             yield f"{original!r}: its end, or its marked paragraphs, differ"
+        elif "\b" in original and shape_of_help(original) != shape_of_help(translation):
+            yield f"{original!r}: other examples, or other exit codes"
 
 
 def test_every_message_has_a_spanish_translation_with_the_same_fields() -> None:
