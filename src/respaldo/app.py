@@ -15,6 +15,7 @@ from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 
 if TYPE_CHECKING:
+    from respaldo.catalog.retention import RetentionPolicy
     from respaldo.operations.backup import BackupRequest
     from respaldo.operations.source import Source
     from respaldo.postgres.connection import ConnectionOverrides
@@ -100,6 +101,19 @@ class App:
                 incrementals_per_full=settings.incrementals_per_full,
                 largest_share=settings.largest_share,
             ),
+        )
+
+    def retention_policy(self) -> RetentionPolicy:
+        """Return the policy that the settings make."""
+        from respaldo.catalog.retention import RetentionPolicy
+
+        settings = self.settings
+        return RetentionPolicy(
+            daily=settings.retention_daily,
+            weekly=settings.retention_weekly,
+            monthly=settings.retention_monthly,
+            full=settings.retention_full,
+            zone=settings.time_zone,
         )
 
     def _overrides(self, database: str | None) -> ConnectionOverrides:

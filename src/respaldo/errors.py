@@ -23,6 +23,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+DONE_WITH_WARNINGS = 3
+"""The exit code of a run whose work is done, but not all that follows it; no error of this tree."""
+
 
 class RespaldoError(Exception):
     """What failed, on which object, with the value; ``hint``: one command or sentence that gets the person further."""

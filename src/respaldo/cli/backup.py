@@ -10,7 +10,9 @@ from respaldo.app import App
 from respaldo.cli.documents import backup_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
+from respaldo.cli.retain import RETENTION, describe_removal
 from respaldo.config.settings import Settings
+from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError
 from respaldo.language import _
 from respaldo.repository.records import Manifest
 from respaldo.units import format_count
@@ -28,7 +30,7 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
     help=_("override the decision [default: auto]"),
 )
 @click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
-@setting_options(*SERVER, *POLICY)
+@setting_options(*SERVER, *POLICY, *RETENTION)
 @json_option
 @click.pass_context
 def backup(
@@ -67,7 +69,20 @@ def run_backup_command(
                 name=manifest.name, tables=format_count(totals.tables), rows=format_count(totals.rows)
             )
         )
+    _retain(output, app, manifest)
     return manifest
+
+
+def _retain(output: Output, app: App, manifest: Manifest) -> None:
+    """Remove by policy. The backup is good whatever comes of this, so a failure ends in exit 3."""
+    from respaldo.operations.retain import apply_retention
+
+    try:
+        plan = apply_retention(app.open_repository(), manifest.target, app.retention_policy())
+    except RespaldoError as error:
+        output.warn(_("old backups were not removed: {reason}").format(reason=error.message))
+        raise click.exceptions.Exit(DONE_WITH_WARNINGS) from error
+    output.line(_("retention"), describe_removal(plan))
 
 
 backup.help = _(
@@ -84,6 +99,6 @@ Examples:
   respaldo --repository /srv/backups backup --type full
 
 \b
-Exit codes: 0 done; 2 wrong use; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
+Exit codes: 0 done; 2 wrong use; 3 done, old backups not removed; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
 """
 )

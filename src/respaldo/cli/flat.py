@@ -13,6 +13,8 @@ from respaldo.cli.printing import Output
 from respaldo.config.settings import Settings
 from respaldo.language import _
 
+RETENTION_FLAGS = ("retention_daily", "retention_weekly", "retention_monthly", "retention_full")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the documented flags."""
@@ -43,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--list", "-l", dest="list_backups", action="store_true", help=_("show the backups"))
     actions.add_argument("--restore", action="store_true", help=_("restore a backup"))
+    actions.add_argument("--apply-retention", action="store_true", help=_("remove backups by policy"))
+    actions.add_argument(
+        "--retention-dry-run", action="store_true", help=_("say what would be removed, and why; remove nothing")
+    )
+    for name in RETENTION_FLAGS:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="N", help=_help(name))
     parser.add_argument("--restore-file", metavar="NAME", help=_("the backup to restore"))
     parser.add_argument("--to", metavar="DATABASE", help=_("the new database's name"))
     parser.add_argument("--yes", "-y", action="store_true", help=_("ask nothing"))
@@ -70,6 +78,12 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
         flags = RestoreFlags(name=arguments.restore_file, to=arguments.to, yes=arguments.yes, as_json=arguments.as_json)
         run_restore_command(output, settings, flags)
+    elif arguments.apply_retention or arguments.retention_dry_run:
+        from respaldo.cli.retain import run_retain_command
+
+        # The original program asked nothing here; its users' scripts have no one to answer.
+        dry_run = arguments.retention_dry_run
+        run_retain_command(output, settings, dry_run=dry_run, yes=True, as_json=arguments.as_json)
     else:
         _back_up(output, settings, arguments)
 
@@ -82,7 +96,7 @@ def _back_up(output: Output, settings: Settings, arguments: argparse.Namespace) 
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    names = ("repository", "container", "labels", "database", "user")
+    names = ("repository", "container", "labels", "database", "user", *RETENTION_FLAGS)
     flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     if arguments.force_docker:
         flags["environment"] = "docker"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.documents import backup_document
 from respaldo.cli.options import json_option, load_settings
-from respaldo.cli.printing import Output
+from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError
 from respaldo.language import _
@@ -121,14 +120,4 @@ def _table(manifests: Sequence[Manifest], *, with_target: bool, verbose: bool) -
             counts = [format_count(totals.tables), format_count(totals.rows), format_size(totals.raw_bytes)]
             row += [*counts, manifest.base or ""]
         rows.append(row)
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(_pad, row, widths)).rstrip() for row in rows)
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    """Return the columns that a text takes on a terminal."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return format_table(rows)

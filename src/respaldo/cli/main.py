@@ -25,6 +25,7 @@ COMMANDS = {
     "list": ("respaldo.cli.list", "list_command", _("show the backups, newest last")),
     "export": ("respaldo.cli.export", "export", _("write a backup as a file for other tools")),
     "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),
+    "retain": ("respaldo.cli.retain", "retain", _("remove backups by policy")),
 }
 
 

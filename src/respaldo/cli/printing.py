@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,3 +139,18 @@ def describe_result(raw_bytes: int, stored_bytes: int, seconds: float) -> str:
     return _("{stored} ({share} of the data) in {duration}").format(
         stored=format_size(stored_bytes), share=f"{share:.1f} %", duration=format_duration(seconds)
     )
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines with aligned columns; the first row is the header."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(_pad, row, widths)).rstrip() for row in rows)
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Return the columns that a text takes on a terminal."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

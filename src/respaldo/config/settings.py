@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from respaldo.errors import UsageError
 from respaldo.language import N_, _
@@ -31,6 +32,13 @@ def _share(value: str) -> float:
     if not 0 < number <= 10:
         raise ValueError
     return number
+
+
+def _zone(value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(value) from error
 
 
 def _labels(value: str) -> Mapping[str, str]:
@@ -150,6 +158,28 @@ class Settings:
         flag="--largest-share",
         kind="SHARE",
         summary=N_("size of an incremental, as a part of its full, past which a full follows"),
+    )
+
+    retention_daily: int = _setting(
+        7, _whole(0), "RETENTION_DAILY", flag="--retention-daily", kind="N", summary=N_("daily backups to keep")
+    )
+    retention_weekly: int = _setting(
+        4, _whole(0), "RETENTION_WEEKLY", flag="--retention-weekly", kind="N", summary=N_("weekly backups to keep")
+    )
+    retention_monthly: int = _setting(
+        12, _whole(0), "RETENTION_MONTHLY", flag="--retention-monthly", kind="N", summary=N_("monthly backups to keep")
+    )
+    retention_full: int = _setting(
+        3, _whole(0), "RETENTION_FULL", flag="--retention-full", kind="N", summary=N_("full backups to keep")
+    )
+    time_zone: ZoneInfo | None = _setting(
+        None,
+        _zone,
+        "RESPALDO_TIME_ZONE",
+        flag="--time-zone",
+        kind="ZONE",
+        summary=N_("time zone of days, weeks and months"),
+        shown=N_("that of the machine"),
     )
 
     @property

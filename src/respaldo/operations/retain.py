@@ -1,0 +1,57 @@
+"""Remove by policy: plan, then execute. One target at a time, never by a name's beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from respaldo.catalog.retention import Retained, RetentionPolicy, Verdict, plan_retention, removal_order
+from respaldo.catalog.strategy import BackupType
+from respaldo.repository.records import BackupListing, Manifest, TargetPath
+from respaldo.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPlan:
+    """What stays and what goes of one target; ``removals`` in the order in which they are made, ``freed_bytes`` by
+    them. Damaged backups are in neither: nobody knows what they are."""
+
+    target: TargetPath
+    verdicts: tuple[Verdict, ...]
+    removals: tuple[str, ...]
+    freed_bytes: int
+
+
+def plan_target(listing: BackupListing, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
+    """Plan one target from its listing. Changes nothing."""
+    backups = [_retained(manifest) for manifest in listing.manifests]
+    verdicts = plan_retention(backups, policy)
+    removals = removal_order(verdicts, backups)
+    sizes = {manifest.name: manifest.totals.stored_bytes for manifest in listing.manifests}
+    return RetentionPlan(
+        target=target,
+        verdicts=tuple(verdicts),
+        removals=tuple(removals),
+        freed_bytes=sum(sizes[name] for name in removals),
+    )
+
+
+def apply_retention(repository: Repository, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
+    """Plan one target afresh, under its lease, and remove what the plan says. Repeatable: a second run removes nothing.
+
+    Raise LockedError while another run holds the target.
+    """
+    with repository.acquire(target) as lease:
+        plan = plan_target(repository.backups(target), target, policy)
+        for name in plan.removals:
+            lease.check()
+            repository.remove(target, name)
+    return plan
+
+
+def _retained(manifest: Manifest) -> Retained:
+    return Retained(
+        name=manifest.name,
+        type=BackupType(manifest.type.value),
+        base=manifest.base,
+        started=manifest.started,
+    )
