@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import pytest
 
 from tests.rig import embedded as embedded_rig
-from tests.rig import engine
+from tests.rig import engine, kube_cluster
 from tests.rig.containers import PostgresContainer, start_postgres
 from tests.rig.database import Database, Server, database_on
+from tests.rig.kube_cluster import KubernetesCluster
 from tests.rig.postgres_image import ensure
 from tests.rig.requirements import require, required
 
@@ -24,9 +25,11 @@ PRODUCT_VARIABLES = {
     "KUBERNETES_SERVICE_HOST", "NO_COLOR", "FORCE_COLOR", "LANGUAGE", "LC_ALL", "LC_MESSAGES",
 }  # fmt: skip
 PRODUCT_PREFIXES = ("PG", "POSTGRES_", "RETENTION_", "RESPALDO_")
+# These are read by the tests themselves.
+RIG_VARIABLES = {"RESPALDO_REQUIRE", kube_cluster.VARIABLE}
 
 for _name in list(os.environ):
-    if _name in PRODUCT_VARIABLES or (_name.startswith(PRODUCT_PREFIXES) and _name != "RESPALDO_REQUIRE"):
+    if _name in PRODUCT_VARIABLES or (_name.startswith(PRODUCT_PREFIXES) and _name not in RIG_VARIABLES):
         del os.environ[_name]
 os.environ["LANG"] = "C.UTF-8"
 
@@ -52,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         if "docker_engine" in names:
             item.add_marker(pytest.mark.docker)
+        if "kubernetes_cluster" in names:
+            item.add_marker(pytest.mark.kubernetes)
         if "embedded_postgres" in names:
             item.add_marker(pytest.mark.embedded)
 
@@ -105,6 +110,27 @@ def docker_engine() -> Iterator[None]:
     engine.remove_abandoned()
     yield
     engine.remove_own()
+
+
+@pytest.fixture(scope="session")
+def kubernetes_cluster() -> Iterator[KubernetesCluster]:
+    """A Kubernetes cluster that answers: the one that RESPALDO_TEST_KUBECONFIG names, else this machine's own, which
+    is started and ended by the session unless it ran before."""
+    named, is_started, missing = os.environ.get(kube_cluster.VARIABLE), False, None
+    cluster = None
+    try:
+        cluster = kube_cluster.named_cluster(named) if named else kube_cluster.running_cluster()
+        if cluster is None:
+            require("docker", engine.why_no_engine())
+            cluster, is_started = kube_cluster.start_cluster(), True
+    except engine.RigError as error:
+        missing = str(error)
+    require("kubernetes", missing)
+    assert cluster is not None
+    cluster.remove_abandoned()
+    yield cluster
+    if is_started:
+        kube_cluster.stop_cluster()
 
 
 def _image(image: str) -> str:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,12 @@ import pytest
 
 from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
 from respaldo.environments.docker import DockerEnvironment
+from respaldo.environments.kubernetes import KubernetesEnvironment
+from respaldo.environments.kubernetes_process import PROTOCOLS
 from respaldo.environments.local import LocalEnvironment
 from respaldo.environments.local_tools import REQUIRED
 from respaldo.errors import EnvironmentFailedError
+from tests.rig.kube_cluster import KubernetesCluster
 
 IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15", "postgres:14", "postgres:13")
 
@@ -78,6 +81,46 @@ def docker_bench(**labels: str) -> Iterator[Bench]:
         container.remove(force=True, v=True)
         environment.close()
         client.close()
+
+
+@contextmanager
+def kubernetes_bench(
+    cluster: KubernetesCluster, namespace: str, protocols: Sequence[str] = PROTOCOLS, **labels: str
+) -> Iterator[Bench]:
+    """A pod that idles, of a PostgreSQL image."""
+    image = _find_image() if cluster.is_own else "postgres:17"
+    cluster.load(image)
+    name = f"contract-{secrets.token_hex(4)}"
+    metadata = {"name": name, "labels": {"contract": "yes", **labels}}
+    container = {
+        "name": "postgres",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "3600"],
+        "env": [{"name": "POSTGRES_PASSWORD", "value": "pässword with spaces"}],
+    }
+    spec = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, "containers": [container]}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "namespace": namespace}, "spec": spec})
+    environment = KubernetesEnvironment(
+        {"KUBECONFIG": str(cluster.kubeconfig)}, namespace=namespace, protocols=protocols
+    )
+
+    def delete() -> None:
+        cluster.kubectl("delete", "pod", name, "--namespace", namespace, "--wait=false", "--ignore-not-found")
+
+    try:
+        cluster.wait_ready(namespace, name)
+        (instance,) = environment.find(InstanceQuery(name=name))
+        yield Bench(
+            environment=environment,
+            instance=instance,
+            runner=environment.open(instance),
+            kill=delete,
+            variables={"POSTGRES_PASSWORD": "pässword with spaces"},
+        )
+    finally:
+        delete()
+        environment.close()
 
 
 @contextmanager

@@ -9,26 +9,42 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from respaldo.environments.base import InstanceQuery, Process, Runner
+from respaldo.environments.kubernetes_process import PROTOCOLS, V4
 from respaldo.environments.tail import TAIL_BYTES
 from respaldo.errors import EnvironmentFailedError, StreamCutError
-from tests.contract.environments import Bench, docker_bench, local_bench
+from tests.contract.environments import Bench, docker_bench, kubernetes_bench, local_bench
+from tests.rig.kube_cluster import KubernetesCluster
 
 BLOCK = bytes(range(256)) + random.Random(7).randbytes((1 << 20) - 256)
 BLOCKS = 64
 DIGEST = hashlib.sha256(BLOCK * BLOCKS).hexdigest()
 
 
-@pytest.fixture(scope="module", params=[pytest.param("docker", marks=pytest.mark.docker), "local"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("kubernetes", marks=pytest.mark.kubernetes),
+        pytest.param("kubernetes-v4", marks=pytest.mark.kubernetes),
+        "local",
+    ],
+)
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder: Path = tmp_path_factory.mktemp("local")
-    with docker_bench() if request.param == "docker" else local_bench(folder) as made:
-        yield made
+    with ExitStack() as stack:
+        if request.param == "docker":
+            yield stack.enter_context(docker_bench())
+        elif request.param == "local":
+            yield stack.enter_context(local_bench(tmp_path_factory.mktemp("local")))
+        else:
+            cluster: KubernetesCluster = request.getfixturevalue("kubernetes_cluster")
+            protocols = [V4] if request.param == "kubernetes-v4" else PROTOCOLS
+            yield stack.enter_context(kubernetes_bench(cluster, stack.enter_context(cluster.namespace()), protocols))
 
 
 @pytest.fixture

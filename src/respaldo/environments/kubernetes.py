@@ -1,0 +1,200 @@
+"""Pods of a Kubernetes cluster: found through its API, commands run by exec. No kubectl is needed.
+
+Imported only by whoever uses it; the cluster is looked up when it is first asked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import ClassVar, Final
+
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
+from respaldo.environments.kubernetes_api import Api, ApiRefusedError
+from respaldo.environments.kubernetes_config import find_cluster
+from respaldo.environments.kubernetes_errors import gone, not_running
+from respaldo.environments.kubernetes_pods import (
+    NO_PRIMARY,
+    Pod,
+    describe,
+    lacks_primary,
+    looks_like_server,
+    named,
+    only_primaries,
+    parse_pod,
+    split_name,
+)
+from respaldo.environments.kubernetes_process import PROTOCOLS, KubernetesRunner, PodContainer
+from respaldo.errors import EnvironmentFailedError, UsageError
+from respaldo.language import _
+
+PROBE_S: Final = 2.0
+
+
+class KubernetesEnvironment(Environment):
+    """The cluster that a context, or the variables of this process, name. Thread-safe."""
+
+    name: ClassVar[str] = "kubernetes"
+    flag: ClassVar[str] = "--pod"
+
+    def __init__(
+        self,
+        variables: Mapping[str, str] | None = None,
+        *,
+        context: str | None = None,
+        namespace: str | None = None,
+        all_namespaces: bool = False,
+        container: str | None = None,
+        protocols: Sequence[str] = PROTOCOLS,
+    ) -> None:
+        self._variables = os.environ if variables is None else variables
+        self._context = context
+        self._namespace = namespace
+        self._is_everywhere = all_namespaces
+        self._container = container
+        self._protocols = protocols
+        self._lock = threading.Lock()
+        self._api: Api | None = None
+
+    def check(self) -> None:
+        try:
+            self._client().probe(PROBE_S)
+        except UsageError as error:
+            raise EnvironmentFailedError(error.message, hint=error.hint) from error
+
+    def find(self, query: InstanceQuery) -> Sequence[Instance]:
+        if query.name is not None:
+            pods, is_set = self._find_named(query.name)
+            pods = only_primaries(pods) if is_set else pods
+        else:
+            pods, is_set = self._list_pods(), True
+            if not query.labels:
+                pods = [pod for pod in pods if looks_like_server(pod)]
+            pods = only_primaries(pods)
+        pods = [pod for pod in pods if query.labels.items() <= pod.labels.items()]
+        found = self._describe_sets(pods) if is_set else self._describe(pods)
+        return sorted(found, key=lambda instance: (instance.name, instance.id))
+
+    def list_names(self) -> Sequence[str]:
+        return sorted({instance.name for pod in self._list_pods() for instance in describe(pod)})
+
+    def open(self, instance: Instance) -> Runner:
+        namespace, name, container_name = instance.id.split("/")
+        try:
+            pod = parse_pod(self._client().get(f"/api/v1/namespaces/{namespace}/pods/{name}"))
+        except ApiRefusedError as error:
+            if error.status == 404:
+                raise gone(f"{namespace}/{name}") from error
+            raise
+        container = pod.container(container_name)
+        if container is None:
+            raise gone(instance.id)
+        if container.state != "running":
+            raise not_running(instance.name, namespace, name, container.state)
+        place = PodContainer(
+            api=self._client(),
+            instance=instance,
+            namespace=namespace,
+            pod=name,
+            container=container_name,
+            uid=pod.uid,
+            container_id=container.id,
+        )
+        return KubernetesRunner(place, self._protocols)
+
+    def describe_stopped(self, instance: Instance) -> EnvironmentFailedError:
+        namespace, name, _container = instance.id.split("/")
+        if instance.state == NO_PRIMARY:
+            return EnvironmentFailedError(
+                _("{name} has no primary at the moment").format(name=instance.name),
+                hint=_("wait for the failover to end, or take a standby: --namespace {namespace} --pod {pod}").format(
+                    namespace=namespace, pod=name
+                ),
+            )
+        return not_running(instance.name, namespace, name, instance.state)
+
+    def close(self) -> None:
+        with self._lock:
+            self._api = None
+
+    def _client(self) -> Api:
+        with self._lock:
+            if self._api is None:
+                self._api = Api(find_cluster(self._variables, self._context))
+            return self._api
+
+    def _list_pods(self, namespace: str | None = None) -> list[Pod]:
+        client = self._client()
+        if namespace is None and not self._is_everywhere:
+            namespace = self._namespace or client.cluster.namespace
+        path = "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
+        return [parse_pod(document) for document in client.list(path)]
+
+    def _find_named(self, wanted: str) -> tuple[list[Pod], bool]:
+        namespace, kind, name = split_name(wanted)
+        client = self._client()
+        within = namespace or (None if self._is_everywhere else self._namespace or client.cluster.namespace)
+        if within is not None and kind in {None, ""}:
+            # A pod's own name takes no more than `get`, which a Role can grant for that one pod.
+            try:
+                return [parse_pod(client.get(f"/api/v1/namespaces/{within}/pods/{name}"))], False
+            except ApiRefusedError as error:
+                if error.status not in {403, 404}:
+                    raise
+        pods, is_set = named(self._list_pods(within), wanted)
+        before, dot, _rest = name.partition(".")
+        if not pods and dot and before != within and namespace is None and not self._is_everywhere:
+            # An instance's own name tells its namespace.
+            try:
+                pods, is_set = named(self._list_pods(before), wanted)
+            except ApiRefusedError:
+                return [], False
+        return pods, is_set
+
+    def _describe(self, pods: Sequence[Pod]) -> list[Instance]:
+        found = []
+        for pod in pods:
+            instances = describe(pod, self._container)
+            if self._container is not None and not instances:
+                raise UsageError(
+                    _("the pod {pod} has no container {container}; there are: {names}").format(
+                        pod=pod.name,
+                        container=self._container,
+                        names=", ".join(container.name for container in pod.containers),
+                    ),
+                    hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
+                )
+            if len(instances) > 1:
+                raise UsageError(
+                    _("the pod {pod} has several containers: {names}").format(
+                        pod=pod.name, names=", ".join(instance.id.rpartition("/")[2] for instance in instances)
+                    ),
+                    hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
+                )
+            found += instances
+        return found
+
+    def _describe_sets(self, pods: Sequence[Pod]) -> list[Instance]:
+        """Describe pods; a set that has only standbys now is one instance, which does not run."""
+        found: list[Instance] = []
+        ordered = sorted(pods, key=lambda pod: (pod.namespace, pod.set_name, pod.name))
+        for _key, members in groupby(ordered, key=lambda pod: (pod.namespace, pod.set_name)):
+            group = list(members)
+            instances = self._describe(group)
+            if lacks_primary(group):
+                first = instances[0]
+                instances = [
+                    Instance(
+                        environment=first.environment,
+                        name=first.name,
+                        id=first.id,
+                        image=first.image,
+                        state=NO_PRIMARY,
+                        labels=first.labels,
+                        is_postgres=first.is_postgres,
+                    )
+                ]
+            found += instances
+        return found

@@ -1,0 +1,217 @@
+"""A Kubernetes cluster for the tests: one that is named, else one of this machine's own (kube_cluster.sh).
+
+Knows nothing of the product and nothing of pytest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.rig.engine import LABEL, RigError, docker, is_abandoned, run, run_id
+
+VARIABLE = "RESPALDO_TEST_KUBECONFIG"
+SCRIPT = Path(__file__).with_name("kube_cluster.sh")
+#: A run's name as a label's value: a slash cannot be in one.
+RUN_LABEL = f"{LABEL}.run"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesCluster:
+    """A cluster that answers. ``is_own``: of this machine, where programs can be restarted and images are loaded."""
+
+    kubeconfig: Path
+    is_own: bool
+
+    def kubectl(self, *argv: str, stdin: bytes | None = None, timeout_s: float = 120) -> bytes:
+        """Run kubectl as an administrator and return its output; raise RigError with its errors."""
+        program = [str(SCRIPT), "kubectl"] if self.is_own else ["kubectl"]
+        return run([*program, "--kubeconfig", str(self.kubeconfig), *argv], stdin=stdin, timeout_s=timeout_s)
+
+    def load(self, *images: str) -> None:
+        """See to it that pods can use these images of the Docker engine; another's cluster must have them itself."""
+        if self.is_own:
+            missing = [image for image in images if not _is_loaded(image)]
+            if missing:
+                run([str(SCRIPT), "load", *missing], timeout_s=200)
+
+    def restart(self, program: str) -> None:
+        """End one program of the cluster, ``kubelet`` for instance, and run it again."""
+        if not self.is_own:
+            raise RigError("the programs of another's cluster are not ours to restart")
+        run([str(SCRIPT), "restart", program])
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Create or change objects."""
+        listing = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
+        self.kubectl("apply", "--filename", "-", stdin=json.dumps(listing).encode())
+
+    def get(self, *argv: str) -> dict[str, Any]:
+        """Return what ``kubectl get`` finds, as a document."""
+        document: dict[str, Any] = json.loads(self.kubectl("get", *argv, "--output", "json"))
+        return document
+
+    def wait_for(self, what: str, condition: Callable[[], bool], timeout_s: float = 120) -> None:
+        """Return once the condition holds; raise RigError at the deadline."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RigError(f"{what}: not after {timeout_s:g} s\n{self._describe()}")
+            time.sleep(0.2)
+
+    def wait_ready(self, namespace: str, pod: str, timeout_s: float = 120) -> None:
+        """Return once every container of a pod that may not exist yet is ready."""
+
+        def is_ready() -> bool:
+            listed = self.get("pods", "--namespace", namespace, "--field-selector", f"metadata.name={pod}")["items"]
+            states = [one for item in listed for one in item["status"].get("containerStatuses", [])]
+            return (
+                bool(states)
+                and all(one["ready"] for one in states)
+                and "deletionTimestamp" not in listed[0]["metadata"]
+            )
+
+        self.wait_for(f"the pod {namespace}/{pod}", is_ready, timeout_s)
+
+    @contextmanager
+    def namespace(self) -> Iterator[str]:
+        """Make a namespace that no other test has; remove it with all that is in it."""
+        name = f"respaldo-test-{os.getpid()}-{next(_numbers)}"
+        labels = {RUN_LABEL: run_id().replace("/", "_")}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        try:
+            yield name
+        finally:
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+    def remove_abandoned(self) -> None:
+        """Remove the namespaces of earlier runs that died before they could."""
+        for item in self.get("namespaces", "--selector", RUN_LABEL)["items"]:
+            metadata = item["metadata"]
+            if is_abandoned(metadata["labels"][RUN_LABEL].replace("_", "/")):
+                self.kubectl("delete", "namespace", metadata["name"], "--wait=false", "--ignore-not-found")
+
+    def _describe(self) -> str:
+        listed = self.kubectl("get", "pods,events", "--all-namespaces").decode(errors="replace")
+        return "\n".join(listed.splitlines()[-40:])
+
+
+def named_cluster(kubeconfig: str) -> KubernetesCluster:
+    """Return the cluster of a kubeconfig; raise RigError where it does not answer."""
+    if shutil.which("kubectl") is None:
+        raise RigError(f"{VARIABLE} is set, and there is no kubectl")
+    cluster = KubernetesCluster(kubeconfig=Path(kubeconfig), is_own=False)
+    cluster.kubectl("get", "--raw", "/readyz", timeout_s=30)
+    return cluster
+
+
+def running_cluster() -> KubernetesCluster | None:
+    """Return this machine's own cluster where it runs already."""
+    try:
+        kubeconfig = run([str(SCRIPT), "status"], timeout_s=30).decode().strip()
+    except RigError:
+        return None
+    return KubernetesCluster(kubeconfig=Path(kubeconfig), is_own=True)
+
+
+def start_cluster() -> KubernetesCluster:
+    """Start this machine's own cluster; raise RigError where that takes what is not here, a build among it."""
+    for program in ("etcd", "containerd", "ctr", "iptables", "openssl", "docker"):
+        if shutil.which(program) is None:
+            raise RigError(f"no {program} on this machine")
+    if os.geteuid() != 0:
+        raise RigError("running a cluster takes root")
+    if not Path("/usr/lib/cni/bridge").exists():
+        raise RigError("no containernetworking-plugins on this machine")
+    if not _is_built():
+        raise RigError(f"Kubernetes is not built yet, which takes minutes and Go: {SCRIPT.name} build")
+    kubeconfig = run([str(SCRIPT), "start"], timeout_s=200).decode().strip()
+    return KubernetesCluster(kubeconfig=Path(kubeconfig), is_own=True)
+
+
+def stop_cluster() -> None:
+    """End what ``start_cluster`` has started; its state stays."""
+    run([str(SCRIPT), "stop"], timeout_s=120)
+
+
+def _is_built() -> bool:
+    try:
+        return bool(run([str(SCRIPT), "path"]).strip())
+    except RigError:
+        return False
+
+
+def _is_loaded(image: str) -> bool:
+    try:
+        wanted = json.loads(docker("image", "inspect", image))[0]["Id"]
+    except RigError as error:
+        raise RigError(f"no image {image} in the Docker engine") from error
+    return str(wanted) in _loaded().get(_full_name(image), "")
+
+
+def _loaded() -> dict[str, str]:
+    """Return the images of this machine's cluster: their names, and the digests of their configurations."""
+    listed = run([str(SCRIPT), "images"]).decode().splitlines()
+    return {name: digest for name, _space, digest in (line.partition(" ") for line in listed)}
+
+
+def _full_name(image: str) -> str:
+    return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
+
+
+def stateful_set(
+    name: str,
+    image: str,
+    *,
+    environment: Sequence[Mapping[str, Any]],
+    labels: Mapping[str, str] | None = None,
+    replicas: int = 1,
+    command: Sequence[str] = (),
+    sidecars: Sequence[Mapping[str, Any]] = (),
+    probe: Sequence[str] = (),
+    volumes: Sequence[Mapping[str, Any]] = (),
+    mounts: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return a StatefulSet as a person would write it for PostgreSQL."""
+    selector = {"app": name}
+    container: dict[str, Any] = {
+        "name": "postgres",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": list(environment),
+        "ports": [{"containerPort": 5432}],
+        "volumeMounts": list(mounts),
+    }
+    if command:
+        container["command"] = list(command)
+    if probe:
+        container["readinessProbe"] = {"exec": {"command": list(probe)}, "periodSeconds": 1}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name,
+            "replicas": replicas,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {"labels": {**selector, **(labels or {})}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 5,
+                    "automountServiceAccountToken": False,
+                    "containers": [*sidecars, container],
+                    "volumes": list(volumes),
+                },
+            },
+        },
+    }
