@@ -31,10 +31,11 @@ class TypeDecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPlanned:
-    """What will be read: the number of tables, and their size on the server's disk."""
+    """What will be read: the number of tables, or of backups, and their size where they lie."""
 
-    tables: int
     size_bytes: int
+    tables: int = 0
+    backups: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from respaldo.cli.list import print_table
 from respaldo.errors import UsageError
 from respaldo.language import _
+from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
 
 _YES = {"y", "yes", "s", "si", "sí"}
@@ -30,9 +31,9 @@ def require_typed(warning: str, expected: str) -> None:
         raise UsageError(_("the name was not typed; nothing was changed"))
 
 
-def ask_backup(manifests: Sequence[Manifest]) -> Manifest | None:
+def ask_backup(manifests: Sequence[Manifest], proofs: Mapping[str, Proof]) -> Manifest | None:
     """Show the numbered list and return the one chosen; None for 0, and where nothing is answered."""
-    print_table(manifests)
+    print_table(manifests, proofs)
     while True:
         answer = _ask(_("Number of the backup to restore (0 cancels): "))
         if answer is None or answer.strip() in {"0", ""}:

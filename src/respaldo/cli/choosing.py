@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from respaldo.cli.asking import ask_backup
-from respaldo.cli.list import read_backups
+from respaldo.cli.list import read_backups, read_proofs
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
@@ -55,7 +55,7 @@ def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
                 _("No backups found in {directory}").format(directory=settings.repository),
                 hint=_("make one: respaldo backup"),
             )
-        return ask_backup(manifests)
+        return ask_backup(manifests, read_proofs(settings, manifests))
     found = manifests if name == "latest" else [manifest for manifest in manifests if manifest.name == name]
     if not found and name.isdigit() and 0 < int(name) <= len(manifests):
         return manifests[int(name) - 1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from respaldo.repository.manifest import format_instant
+from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
 
 
-def backup_document(manifest: Manifest) -> dict[str, Any]:
+def backup_document(manifest: Manifest, proof: Proof | None = None) -> dict[str, Any]:
     """Return one backup as JSON carries it. Sizes in bytes, times in UTC."""
     totals = manifest.totals
     return {
@@ -27,5 +28,17 @@ def backup_document(manifest: Manifest) -> dict[str, Any]:
         "rows": totals.rows,
         "raw_bytes": totals.raw_bytes,
         "stored_bytes": totals.stored_bytes,
+        "proof": proof_document(proof) if proof else None,
         "warnings": list(manifest.warnings),
+    }
+
+
+def proof_document(proof: Proof) -> dict[str, Any]:
+    """Return one proof as JSON carries it."""
+    return {
+        "kind": proof.kind.value,
+        "verdict": proof.verdict.value,
+        "made": format_instant(proof.made),
+        "seconds": dict(proof.seconds),
+        "findings": list(proof.findings),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,6 +14,8 @@ from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError
 from respaldo.language import _
+from respaldo.operations.proofs import newest_proofs
+from respaldo.repository.proof import Proof, ProofKind
 from respaldo.repository.records import DamagedBackup, Manifest
 from respaldo.units import format_count, format_size
 
@@ -49,11 +51,12 @@ Exit codes: 0 done, also when there is none; 13 a manifest is damaged; 20 storag
 def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> list[Manifest]:
     """Print the table; what ``respaldo list`` and ``--list`` both do. Return what was listed."""
     manifests, damaged = read_backups(settings)
+    proofs = read_proofs(settings, manifests)
     files = [] if as_json else _foreign_files(Path(settings.repository))
     if as_json:
-        output.print_json([backup_document(manifest) for manifest in manifests])
+        output.print_json([backup_document(manifest, proofs.get(manifest.uid)) for manifest in manifests])
     elif manifests:
-        print_table(manifests, verbose=output.verbose)
+        print_table(manifests, proofs, verbose=output.verbose)
     elif not damaged:
         print(_("No backups found in {directory}").format(directory=settings.repository))
     if files:
@@ -65,10 +68,10 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
     return manifests
 
 
-def print_table(manifests: Sequence[Manifest], *, verbose: bool = False) -> None:
+def print_table(manifests: Sequence[Manifest], proofs: Mapping[str, Proof], *, verbose: bool = False) -> None:
     """Print the numbered table; with each one's target where there are several."""
     several = len({manifest.target for manifest in manifests}) > 1
-    print(_table(manifests, with_target=several or verbose, verbose=verbose))
+    print(_table(manifests, proofs, with_target=several or verbose, verbose=verbose))
 
 
 def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup]]:
@@ -86,6 +89,24 @@ def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup
     return manifests, [damaged for listing in listings for damaged in listing.damaged]
 
 
+def read_proofs(settings: Settings, manifests: Sequence[Manifest]) -> dict[str, Proof]:
+    """Return each backup's newest conclusive proof by the backup's uid."""
+    if not manifests:
+        return {}
+    repository = App(settings).open_repository()
+    return {manifest.uid: proof for manifest in manifests for proof in newest_proofs(repository, [manifest]).values()}
+
+
+def describe_proof(proof: Proof | None) -> str:
+    """Say what is known of a backup: proven by a drill, read through by a check, failed, or nothing yet."""
+    if proof is None:
+        return _("none")
+    if proof.has_failed:
+        return _("FAILED {date}").format(date=f"{proof.made.astimezone():%Y-%m-%d}")
+    what = _("proven {date}") if proof.kind is ProofKind.DRILL else _("checked {date}")
+    return what.format(date=f"{proof.made.astimezone():%Y-%m-%d}")
+
+
 def _has_content(directory: Path) -> bool:
     """Tell whether backups lie there without the document that makes it a repository."""
     return directory.is_dir() and any(directory.glob("*/*/*/manifest.json"))
@@ -97,7 +118,7 @@ def _foreign_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.is_file() and path.name.endswith(FOREIGN_ENDINGS))
 
 
-def _table(manifests: Sequence[Manifest], *, with_target: bool, verbose: bool) -> str:
+def _table(manifests: Sequence[Manifest], proofs: Mapping[str, Proof], *, with_target: bool, verbose: bool) -> str:
     header = ["#", _("name"), _("type"), _("size"), _("date"), _("proof")]
     if with_target:
         header.append(_("target"))
@@ -112,7 +133,7 @@ def _table(manifests: Sequence[Manifest], *, with_target: bool, verbose: bool) -
             _(manifest.type.value),
             format_size(totals.stored_bytes),
             f"{manifest.started.astimezone():%Y-%m-%d %H:%M}",
-            _("none"),
+            describe_proof(proofs.get(manifest.uid)),
         ]
         if with_target:
             row.append(str(manifest.target))

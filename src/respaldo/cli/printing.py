@@ -83,12 +83,12 @@ class Progress:
             case TypeDecided():
                 self._output.line(_("decision"), f"{_(event.type)}: {event.reason}")
             case WorkPlanned():
-                self._output.line(
-                    self._verb,
-                    _("{tables} tables, {size}").format(
-                        tables=format_count(event.tables), size=format_size(event.size_bytes)
-                    ),
-                )
+                size = format_size(event.size_bytes)
+                if event.backups:
+                    work = _("{count} backups, {size}").format(count=format_count(event.backups), size=size)
+                else:
+                    work = _("{tables} tables, {size}").format(tables=format_count(event.tables), size=size)
+                self._output.line(self._verb, work)
                 self._start(event.size_bytes)
             case SegmentDone():
                 self._advance(event)

@@ -10,6 +10,7 @@ from respaldo.catalog.strategy import BackupType, Decision, StrategyPolicy, deci
 from respaldo.clock import Clock
 from respaldo.errors import DamagedError
 from respaldo.events import Listener, TypeDecided, Warned
+from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.reading import Reading
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
@@ -96,7 +97,9 @@ def _decide(
         system_identifier=server.facts.system_identifier,
         database=target.database,
     )
-    history = past_backups(listing.manifests, failed=failed)
+    newest_full = [manifest for manifest in listing.manifests if manifest.type is StoredType.FULL][-1:]
+    disproven = {name for name, proof in newest_proofs(repository, newest_full).items() if proof.has_failed}
+    history = past_backups(listing.manifests, failed=failed | disproven)
     decision = decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked)
     if decision.base is None:
         return decision, None

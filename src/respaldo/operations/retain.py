@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from respaldo.catalog.retention import Retained, RetentionPolicy, Verdict, plan_retention, removal_order
 from respaldo.catalog.strategy import BackupType
-from respaldo.repository.records import BackupListing, Manifest, TargetPath
+from respaldo.operations.proofs import newest_proofs
+from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
 
 
@@ -21,9 +22,12 @@ class RetentionPlan:
     freed_bytes: int
 
 
-def plan_target(listing: BackupListing, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
-    """Plan one target from its listing. Changes nothing."""
-    backups = [_retained(manifest) for manifest in listing.manifests]
+def plan_target(repository: Repository, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
+    """Plan one target. Changes nothing."""
+    listing = repository.backups(target)
+    proofs = newest_proofs(repository, listing.manifests)
+    proven = {name for name, proof in proofs.items() if not proof.has_failed}
+    backups = [_retained(manifest, is_proven=manifest.name in proven) for manifest in listing.manifests]
     verdicts = plan_retention(backups, policy)
     removals = removal_order(verdicts, backups)
     sizes = {manifest.name: manifest.totals.stored_bytes for manifest in listing.manifests}
@@ -41,17 +45,18 @@ def apply_retention(repository: Repository, target: TargetPath, policy: Retentio
     Raise LockedError while another run holds the target.
     """
     with repository.acquire(target) as lease:
-        plan = plan_target(repository.backups(target), target, policy)
+        plan = plan_target(repository, target, policy)
         for name in plan.removals:
             lease.check()
             repository.remove(target, name)
     return plan
 
 
-def _retained(manifest: Manifest) -> Retained:
+def _retained(manifest: Manifest, *, is_proven: bool) -> Retained:
     return Retained(
         name=manifest.name,
         type=BackupType(manifest.type.value),
         base=manifest.base,
         started=manifest.started,
+        is_proven=is_proven,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 
 from respaldo.clock import Clock
 from respaldo.errors import (
@@ -32,6 +33,7 @@ from respaldo.repository.format import (
 )
 from respaldo.repository.lock import Lease
 from respaldo.repository.manifest import decode_manifest, format_instant, seal, unseal
+from respaldo.repository.proof import MAX_PROOF_BYTES, Proof, decode_proof, encode_proof
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import BackupListing, BackupType, DamagedBackup, Manifest, TargetPath
 from respaldo.repository.writer import BackupWriter
@@ -188,6 +190,20 @@ class Repository:
         self.storage.delete(f"{directory}/{MANIFEST}")
         for stored in self.storage.list(directory):
             self.storage.delete(stored.name)
+
+    def add_proof(self, target: TargetPath, name: str, proof: Proof) -> None:
+        """Put a proof beside its backup. Needs no lease: nothing else is touched."""
+        self.storage.put(f"{_directory(target, name)}/{proof.object_name}", encode_proof(proof))
+
+    def proofs(self, manifest: Manifest) -> list[Proof]:
+        """Return the proofs of this very backup, the oldest first; one that is damaged or another's proves nothing."""
+        directory = _directory(manifest.target, manifest.name)
+        found = []
+        for stored in self.storage.list(directory):
+            if PROOF.fullmatch(stored.name.removeprefix(f"{directory}/")):
+                with suppress(FieldError, ObjectNotFoundError):
+                    found.append(decode_proof(self.storage.get(stored.name, limit_bytes=MAX_PROOF_BYTES)))
+        return sorted((proof for proof in found if proof.uid == manifest.uid), key=lambda proof: proof.made)
 
     def sweep(self, target: TargetPath, lease: Lease) -> int:
         """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,

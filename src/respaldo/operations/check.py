@@ -1,0 +1,162 @@
+"""Read a repository without a server, and say what is damaged and what that puts at stake."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from respaldo import __version__
+from respaldo.clock import Clock
+from respaldo.errors import DamagedError, RepositoryError
+from respaldo.events import Listener, SegmentDone, WorkPlanned
+from respaldo.language import _
+from respaldo.repository.proof import Proof, ProofKind, Verdict
+from respaldo.repository.reader import BackupReader
+from respaldo.repository.records import Manifest, Segment, TargetPath
+from respaldo.repository.repository import Repository
+
+
+class Depth(Enum):
+    """How much is read: manifests and sizes; every byte; or every byte of a share of the segments."""
+
+    QUICK = "quick"
+    FULL = "full"
+    SAMPLE = "sample"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """What is asked for. ``share``: between 0 and 1, for a sample. ``backup`` None: every one."""
+
+    depth: Depth = Depth.FULL
+    share: float = 1.0
+    backup: str | None = None
+    jobs: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One fault. ``table`` and ``rows``: what cannot be restored because of it, where that is known."""
+
+    target: TargetPath
+    backup: str
+    message: str
+    table: str = ""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What was read, and every fault that was found."""
+
+    backups: int
+    read_bytes: int
+    findings: tuple[Finding, ...]
+
+
+def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, listen: Listener) -> CheckReport:
+    """Check every backup, or one, and keep each result beside its backup. Raise RepositoryError for an unknown name."""
+    chosen: list[Manifest] = []
+    findings: list[Finding] = []
+    for target in repository.targets():
+        listing = repository.backups(target)
+        chosen += [one for one in listing.manifests if request.backup in {None, one.name}]
+        findings += [
+            Finding(target=target, backup=damaged.name, message=damaged.error.message)
+            for damaged in listing.damaged
+            if request.backup in {None, damaged.name}
+        ]
+    if request.backup is not None and not chosen and not findings:
+        raise RepositoryError(
+            _("there is no backup {name}").format(name=request.backup),
+            hint=_("respaldo list shows those that there are"),
+        )
+    listen(WorkPlanned(backups=len(chosen), size_bytes=sum(manifest.totals.stored_bytes for manifest in chosen)))
+    read_bytes = 0
+    for manifest in chosen:
+        found = list(_check_backup(repository, manifest, request, listen))
+        read_bytes += manifest.totals.stored_bytes if request.depth is not Depth.QUICK else 0
+        findings += found
+        _keep(repository, manifest, request, found, clock)
+    return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings))
+
+
+def _check_backup(
+    repository: Repository, manifest: Manifest, request: CheckRequest, listen: Listener
+) -> Iterator[Finding]:
+    reader = repository.reader(manifest.target, manifest.name)
+    try:
+        reader.check_objects()
+        segments = reader.segments
+        if manifest.base is not None:
+            reader.base.check_objects()
+    except DamagedError as error:
+        yield Finding(target=manifest.target, backup=manifest.name, message=error.message)
+        return
+    if request.depth is Depth.QUICK:
+        return
+    chosen = list(segments)
+    if request.depth is Depth.SAMPLE:
+        count = max(1, round(len(chosen) * request.share))
+        chosen = random.Random(manifest.uid).sample(chosen, min(count, len(chosen)))
+    with ThreadPoolExecutor(request.jobs, thread_name_prefix="respaldo-check") as pool:
+        yield from (finding for finding in pool.map(_checker(reader, manifest, listen), chosen) if finding)
+        if request.depth is Depth.FULL:
+            # What lies between the segments too: heads and tails of plain SQL, definitions, roles.
+            names = [entry.name for entry in manifest.objects]
+            yield from (finding for finding in pool.map(lambda name: _check_object(reader, name), names) if finding)
+
+
+def _checker(reader: BackupReader, manifest: Manifest, listen: Listener) -> Callable[[Segment], Finding | None]:
+    def check(segment: Segment) -> Finding | None:
+        table = reader.series[segment.series].key
+        try:
+            for _text in reader.open_text(segment):
+                pass
+        except DamagedError as error:
+            return Finding(
+                target=manifest.target, backup=manifest.name, message=error.message, table=table, rows=segment.rows
+            )
+        listen(
+            SegmentDone(
+                table=table,
+                rows=segment.rows,
+                raw_bytes=segment.raw_size,
+                stored_bytes=segment.length,
+                heap_bytes=segment.length,
+            )
+        )
+        return None
+
+    return check
+
+
+def _check_object(reader: BackupReader, name: str) -> Finding | None:
+    try:
+        reader.verify_object(name)
+    except DamagedError as error:
+        return Finding(target=reader.manifest.target, backup=reader.manifest.name, message=error.message)
+    return None
+
+
+def _keep(
+    repository: Repository, manifest: Manifest, request: CheckRequest, found: list[Finding], clock: Clock
+) -> None:
+    """Keep the result of a whole check; half a look proves nothing, but a fault is a fault."""
+    if request.depth is Depth.FULL or found:
+        repository.add_proof(
+            manifest.target,
+            manifest.name,
+            Proof(
+                uid=manifest.uid,
+                kind=ProofKind.CHECK,
+                verdict=Verdict.FAILED if found else Verdict.PROVEN,
+                made=clock.now(),
+                tool_version=__version__,
+                facts={"depth": request.depth.value},
+                findings=tuple(finding.message for finding in found),
+            ),
+        )

@@ -1,0 +1,19 @@
+"""The newest proof of each backup, for whoever decides by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from respaldo.repository.proof import Proof
+from respaldo.repository.records import Manifest
+from respaldo.repository.repository import Repository
+
+
+def newest_proofs(repository: Repository, manifests: Iterable[Manifest]) -> dict[str, Proof]:
+    """Return each backup's newest conclusive proof by the backup's name; those of one target, or the names mix."""
+    found = {}
+    for manifest in manifests:
+        proofs = [proof for proof in repository.proofs(manifest) if proof.is_conclusive]
+        if proofs:
+            found[manifest.name] = proofs[-1]
+    return found
