@@ -129,7 +129,11 @@ def sources(*directories: str) -> list[Path]:
 
 
 def is_plain_text(node: ast.expr) -> bool:
-    """Tell whether an expression is a literal with words in it: not only fields, punctuation and SQL in capitals."""
+    """Tell whether an expression is a literal with words in it: not only fields, punctuation and SQL in capitals, and
+    no command to be copied."""
+    first = node.values[0] if isinstance(node, ast.JoinedStr) else node
+    if isinstance(first, ast.Constant) and str(first.value).startswith(("docker ", "kubectl ")):
+        return False
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str) and bool(re.search(r"[a-z]{3}", node.value.replace("PostgreSQL", "")))
     if isinstance(node, ast.JoinedStr):

@@ -259,10 +259,10 @@ class Api:
         while not head.endswith(b"\r\n\r\n"):
             data = connection.recv(1)  # nothing beyond the headers may be taken: TLS follows on the same stream
             if not data or len(head) > MAX_HEAD_BYTES:
-                raise ConnectionError("the proxy closed the connection")
+                raise ConnectionError(_("the proxy closed the connection"))
             head += data
         if not re.match(rb"HTTP/1\.[01] 2\d\d", head):
-            raise ConnectionError("the proxy answered: " + head.decode("latin-1").splitlines()[0])
+            raise ConnectionError(_("the proxy answered: {line}").format(line=head.decode("latin-1").splitlines()[0]))
 
     def _server_name(self) -> str:
         return self.cluster.server_name or self.cluster.host
@@ -316,14 +316,14 @@ def _read_head(wire: Wire) -> tuple[int, dict[str, str], bytes]:
     while b"\r\n\r\n" not in data:
         count = wire.receive_into(view, ANSWER_S)
         if not count or len(data) > MAX_HEAD_BYTES:
-            raise ConnectionError("the API server closed the connection before it answered")
+            raise ConnectionError(_("the API server closed the connection before it answered"))
         data += view[:count]
     head, _separator, rest = bytes(data).partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     try:
         status = int(first.split(" ", 2)[1])
     except (ValueError, IndexError) as error:
-        raise ConnectionError("not an answer of an API server") from error
+        raise ConnectionError(_("not an answer of an API server")) from error
     pairs = (line.partition(":") for line in lines)
     return status, {name.strip().lower(): value.strip() for name, _colon, value in pairs}, rest
 

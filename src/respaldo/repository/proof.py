@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from respaldo.language import _
 from respaldo.repository.fields import FieldError
 from respaldo.repository.format import is_uid
 from respaldo.repository.manifest import format_instant, seal, unseal
@@ -83,7 +84,7 @@ def decode_proof(data: bytes) -> Proof:
     fields = unseal(data)
     uid, kind, verdict = fields.text("uid"), fields.text("kind"), fields.text("verdict")
     if not is_uid(uid) or kind not in set(ProofKind) or verdict not in set(Verdict):
-        raise FieldError("uid, kind or verdict is none")
+        raise FieldError(_("uid, kind or verdict is none"))
     milliseconds = fields.fields("milliseconds")
     return Proof(
         uid=uid,
