@@ -71,7 +71,7 @@ class SegmentStore:
         stream = iter(pieces)
         if self._base is None or self._base.same_part(key, part) is None:
             return self._stream(series, part, stream)
-        # BytesIO hands its bytes out without a copy: at 32 MiB a text, each copy less is felt in the memory taken.
+        # BytesIO hands its bytes out without a copy: each copy of a text less is felt in the memory taken.
         text, frame, is_whole = BytesIO(), BytesIO(), True
         for piece in stream:
             text.write(piece.text)
