@@ -67,7 +67,7 @@ demo: $(INSTALLED) ## show the program at work, on a server of its own
 bench: $(INSTALLED) ## measure side by side with other tools
 	$(BIN)/python -m bench $(ARGS)
 
-locale: $(INSTALLED) ## extract the strings, update the catalogues, compile them
+locale: $(INSTALLED) ## extract the strings, update and compile the catalogues, write the command reference
 	@mkdir -p $(dir $(TEMPLATE))
 	$(BIN)/pybabel --quiet extract --keyword N_ --keyword NN_:1,2 --sort-by-file --add-location=file --add-comments=NOTE: --width=120 \
 	  --project=respaldo --copyright-holder='the respaldo authors' -o $(TEMPLATE) $(EXTRACTED)
@@ -77,6 +77,7 @@ locale: $(INSTALLED) ## extract the strings, update the catalogues, compile them
 	  $(BIN)/pybabel --quiet $$verb -i $(TEMPLATE) -o "$$catalogue" -l $$language && \
 	  $(BIN)/pybabel --quiet compile --statistics -i "$$catalogue" -o "$${catalogue%.po}.mo" -l $$language || exit 1; \
 	done
+	$(BIN)/python scripts/command_reference.py
 
 lock: ## pin the dependencies again, with their hashes (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
