@@ -20,10 +20,11 @@ _IDENTIFIER = rb'"((?:[^"]|"")+)"|([^\s"().,]+)'
 _TABLE = rb"(?:" + _IDENTIFIER + rb")\.(?:" + _IDENTIFIER + rb")"
 _COPY = re.compile(rb"COPY " + _TABLE + rb" (?:\(.*\) )? ?FROM stdin;\n", re.DOTALL)
 # Either a line to leave out (blank, a comment, psql's \\restrict), or a statement up to the semicolon that ends its
-# line outside of quotes. Anything else is a statement that has not arrived whole.
+# line outside of quotes. Anything else is a statement that has not arrived whole. The outer group is not possessive:
+# Python before 3.11.5 then finds no match at all (CPython gh-106052), and Debian 12 has 3.11.2.
 _STATEMENT = re.compile(
     rb"""(?: (?P<left_out> \n | --[^\n]*+\n | \\(?:un)?restrict[^\n]*+\n )
-        | (?: [^;'"\n-]++ | -(?!-) | \n | '[^']*+(?:''[^']*+)*+' | "[^"]*+(?:""[^"]*+)*+" | ;(?!\n) )++ ;\n )""",
+        | (?: [^;'"\n-]++ | -(?!-) | \n | '[^']*+(?:''[^']*+)*+' | "[^"]*+(?:""[^"]*+)*+" | ;(?!\n) )+ ;\n )""",
     re.VERBOSE,
 )
 _END = b"\\.\n"
