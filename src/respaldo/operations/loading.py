@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from respaldo.events import Listener, SegmentDone, WorkPlanned
-from respaldo.operations.layout import STATEMENTS
+from respaldo.operations.layout import STATEMENTS, columns_of, table_of
 from respaldo.operations.rowsum import RowSum
 from respaldo.operations.workers import Workers
 from respaldo.postgres.load import LoadStream
@@ -44,7 +44,10 @@ class Loading:
         self._head_of = head_of
         self._is_one_transaction = is_one_transaction
         self._lock = threading.Lock()
+        self._orders = column_orders(reader.series)
         self.sums: dict[str, RowSum] = {}
+        # The tables whose rows are summed with their columns sorted by name.
+        self.summed_by_name = {table_of(reader.series[number]) for number in self._orders}
 
     def run(self, segments: Iterable[Segment], *, jobs: int) -> dict[str, RowSum]:
         """Load these segments, and return what each series' rows add up to, for comparing what arrived."""
@@ -81,7 +84,7 @@ class Loading:
                 head = self._head_of(self._reader.series[segment.series])
                 stream.send_text(head.encode(errors="surrogateescape"))
                 current = segment.series
-            rows = RowSum()
+            rows = RowSum(self._orders.get(segment.series))
             frame = self._reader.open_frame(segment, rows.feed) if stream.accepts_frames else None
             if frame is not None:
                 for piece in frame:
@@ -98,7 +101,7 @@ class Loading:
             stream.send_text(self._reader.series[series].tail.encode())
 
     def _told(self, segment: Segment, rows: RowSum) -> None:
-        key = self._reader.series[segment.series].key
+        key = table_of(self._reader.series[segment.series])
         with self._lock:
             self.sums.setdefault(key, RowSum()).add(rows)
             self._listener(
@@ -110,6 +113,18 @@ class Loading:
                     heap_bytes=segment.raw_size,
                 )
             )
+
+
+def column_orders(series: Sequence[Series]) -> dict[int, list[int]]:
+    """Return, for the series of tables that were written with their columns in several orders (partitions that load
+    through their root), the places of the columns sorted by name."""
+    several = {table_of(one) for one in series if table_of(one) != one.key}
+    orders = {}
+    for number, one in enumerate(series):
+        if table_of(one) in several:
+            columns = columns_of(one)
+            orders[number] = sorted(range(len(columns)), key=columns.__getitem__)
+    return orders
 
 
 def plan_tasks(reader: BackupReader, segments: Iterable[Segment]) -> Iterator[list[Segment]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from respaldo.operations.layout import COPY_END, STATEMENTS
+from respaldo.operations.layout import COPY_END, STATEMENTS, variant_key
 from respaldo.operations.segments import SegmentStore, Stored
 from respaldo.postgres.copytext import Rows, RowsBegin, RowsEnd, Statements, TextCutter, split_script
 from respaldo.postgres.identifiers import qualify
@@ -64,7 +64,7 @@ class ScriptStore:
         """Return the series' key. Partitions that load through their root share its name, not always its columns."""
         key = qualify(begin.schema, begin.name)
         first = self._heads.setdefault(key, begin.head)
-        return key if first == begin.head else f"{key} {begin.head.decode(errors='surrogateescape').strip()}"
+        return key if first == begin.head else variant_key(key, begin.head.decode(errors="surrogateescape"))
 
     def _feed(self, to: _Open, text: bytes) -> None:
         for segment in to.cutter.feed(text):

@@ -62,16 +62,16 @@ class BackupSource:
         listen(PhaseStarted(phase=_("definitions")))
         schema = reader.read_object(SCHEMA)
         self._define(server, database, schema, "pre-data", jobs=1)
-        sums = {}
+        sums, summed_by_name = {}, set[str]()
         if not schema_only:
             loading = Loading(server, reader, database, preamble=restore_settings(encoding), listen=listen)
-            sums = loading.run(reader.segments, jobs=jobs)
+            sums, summed_by_name = loading.run(reader.segments, jobs=jobs), loading.summed_by_name
         listen(PhaseStarted(phase=_("indexes and constraints")))
         self._define(server, database, schema, "post-data", jobs=jobs)
         listen(PhaseStarted(phase=_("comparing every row")))
         tables = {series.key for series in reader.series if series.head}
         expected = {key: rows for key, rows in sums.items() if key in tables}
-        rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs)
+        rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs, summed_by_name=summed_by_name)
         # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
         settings = map_roles(reader.read_object(DATABASE).decode(errors="surrogateescape"), self._role_map)
         apply_settings(server, database, settings.encode(errors="surrogateescape"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,9 @@ from respaldo.postgres.tables import Table, list_tables
 from respaldo.units import MIB
 
 _SHOWN = 5
+_PARTITIONS = """
+SELECT c.oid::int8 AS oid, pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid::int8 AS root
+  FROM pg_catalog.pg_class c WHERE c.relispartition AND c.relkind = 'r'"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,30 +42,50 @@ class Difference:
         )
 
 
-def compare_rows(server: Server, database: str, expected: Mapping[str, RowSum], *, encoding: str, jobs: int) -> int:
+def compare_rows(
+    server: Server,
+    database: str,
+    expected: Mapping[str, RowSum],
+    *,
+    encoding: str,
+    jobs: int,
+    summed_by_name: Collection[str] = (),
+) -> int:
     """Read every table back and compare its rows with what was loaded; return the number of rows.
+
+    ``summed_by_name``: the tables whose rows were summed with their columns sorted by name.
 
     Raise ProofFailedError naming the tables that differ. A table of an extension is left out: the extension's own
     script put rows there too.
     """
-    return _Comparison(server, database, expected, encoding).run(jobs)
+    return _Comparison(server, database, expected, encoding, summed_by_name).run(jobs)
 
 
 class _Comparison:
     """What the workers of one comparison share. Used once."""
 
-    def __init__(self, server: Server, database: str, expected: Mapping[str, RowSum], encoding: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        database: str,
+        expected: Mapping[str, RowSum],
+        encoding: str,
+        summed_by_name: Collection[str],
+    ) -> None:
         self._server = server
         self._database = database
         self._expected = expected
         self._settings = read_settings(encoding, server.facts.version_num)
         self._encoding = encoding
+        self._summed_by_name = summed_by_name
+        self._roots: dict[int, int] = {}
         self._found: dict[str, RowSum] = {}
         self._lock = threading.Lock()
 
     def run(self, jobs: int) -> int:
         with self._server.open_session(self._database) as session:
             tables = {table.qualified: table for table in list_tables(session)}
+            self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
         chosen = [table for key, table in tables.items() if key in self._expected and not table.is_of_extension]
         tasks = iter(sorted(self._plan(chosen), key=lambda task: -task[2]))
         workers = Workers(jobs)
@@ -82,7 +105,9 @@ class _Comparison:
     def _plan(self, tables: list[Table]) -> Iterator[tuple[str, str, int]]:
         """Yield what is read at once: the table, the query, and about its size."""
         for table in tables:
-            columns = ", ".join(map(quote_identifier, table.columns))
+            is_by_name = table.qualified in self._summed_by_name
+            names = sorted(table.columns) if is_by_name else table.columns
+            columns = ", ".join(map(quote_identifier, names))
             if is_read_by_ranges(table, encoding=self._encoding):
                 for item in plan_ranges(
                     table,
@@ -91,9 +116,15 @@ class _Comparison:
                 ):
                     yield table.qualified, item.query, item.size_bytes
             else:
-                # Partitions that load through their root are compared there.
-                only = "" if table.kind == "p" else "ONLY "
-                yield table.qualified, f"SELECT {columns} FROM {only}{table.qualified}", table.size_bytes
+                yield table.qualified, f"SELECT {columns} FROM {self._source(table, tables)}", table.size_bytes
+
+    def _source(self, table: Table, tables: Sequence[Table]) -> str:
+        """Return what follows FROM. Partitions that load through their root are compared there, the others by
+        themselves: one tree may hold both."""
+        if table.kind != "p":
+            return f"ONLY {table.qualified}"
+        others = [str(leaf.oid) for leaf in tables if self._roots.get(leaf.oid) == table.oid]
+        return f"{table.qualified} WHERE tableoid <> ALL ('{{{','.join(others)}}}'::pg_catalog.oid[])"
 
     def _work(self, workers: Workers, tasks: Iterator[tuple[str, str, int]]) -> None:
         session: Session | None = None

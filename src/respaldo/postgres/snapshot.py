@@ -46,6 +46,8 @@ def read_settings(encoding: str, version_num: int) -> str:
         f"{_TIMEOUTS}{newer}{_PLAIN}SET client_encoding = '{encoding}';\n"
         "SET DateStyle = ISO;\nSET IntervalStyle = POSTGRES;\nSET extra_float_digits = 3;\nSET bytea_output = hex;\n"
         "SET xmloption = content;\nSET row_security = off;\nSET synchronize_seqscans = off;\n"
+        # As the tools are told (dump.py): a regclass is written with the quotes that they give it.
+        "SET quote_all_identifiers = on;\n"
         "SET max_parallel_workers_per_gather = 0;\nSET enable_seqscan = off;\nSET jit = off;\n"
     )
 

@@ -1,0 +1,172 @@
+"""The program as a person runs it, and a database that goes there and back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from respaldo.cli.main import cli, run_guarded
+from tests.conftest import DatabaseFactory
+from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
+from tests.rig.containers import PostgresContainer
+from tests.rig.database import Database
+
+ROOT = Path(__file__).parents[2]
+MAJORS = (13, 15, 17, 18)
+AFTER_THE_FULL = "-- === after the full backup ==="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run of the program ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Respaldo:
+    """The command line, with one repository and one container."""
+
+    repository: Path
+    container: PostgresContainer
+
+    def run(self, *words: str) -> Ended:
+        """Run one command in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        arguments = ["--repository", str(self.repository), *words]
+        with redirect_stdout(out), redirect_stderr(err):
+            status = run_guarded(lambda: cli.main(args=arguments, prog_name="respaldo", standalone_mode=False))
+        return Ended(status=status, out=out.getvalue(), err=err.getvalue())
+
+    def run_apart(self, *words: str) -> Ended:
+        """Run one command in a process of its own, with nothing in its environment that the tests put there."""
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
+        done = subprocess.run(
+            [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words],
+            env={**keep, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            timeout=200,
+            check=False,
+        )
+        return Ended(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+
+    def backup(self, database: str, *words: str, expect: str | None = None) -> dict[str, Any]:
+        """Back a database up and return what ``--json`` prints; fail where it fails, or is not the type expected."""
+        ended = self.run("backup", "--container", self.container.name, "--database", database, "--json", *words)
+        assert ended.status == 0, ended.err
+        document: dict[str, Any] = json.loads(ended.out)
+        assert expect is None or document["type"] == expect, document
+        return document
+
+    def restore(self, name: str, to: str, *words: str) -> None:
+        """Restore a backup into a new database; fail where it fails."""
+        ended = self.run("restore", name, "--to", to, "--container", self.container.name, *words)
+        assert ended.status == 0, ended.err
+
+    def list(self) -> list[dict[str, Any]]:
+        """Return what ``list --json`` prints of every backup, oldest first."""
+        ended = self.run("list", "--json")
+        assert ended.status == 0, ended.err
+        backups: list[dict[str, Any]] = json.loads(ended.out)
+        return backups
+
+
+@dataclass(slots=True, kw_only=True)
+class RoundTrip:
+    """One database, on its way into a repository and out again."""
+
+    respaldo: Respaldo
+    source: Database
+    roles: dict[str, str]
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def server(self) -> PostgresContainer:
+        return self.respaldo.container
+
+    def load(self, text: str) -> None:
+        """Run SQL in the source. psql knows ``:major`` and the roles ``:"ana"`` and ``:"ben"``."""
+        major = self.server.psql("SELECT current_setting('server_version_num')::int / 10000")
+        head = [f"\\set major {major}", *(f"\\set {name} '{role}'" for name, role in self.roles.items())]
+        self.source.psql("\n".join((*head, text)))
+
+    def restored(self, name: str, *words: str) -> str:
+        """Restore a backup of the source and return the new database's name; it is dropped with the test."""
+        to = f"{self.source.name}_restored_{len(self.made) + 1}"
+        self.made.append(to)
+        self.respaldo.restore(name, to, *words)
+        return to
+
+    def prove(self, before: str, after: str) -> None:
+        """Full, change, incremental: each restores to what the source was."""
+        self.load(before)
+        full = self.respaldo.backup(self.source.name, expect="full")
+        was = describe(self.server, self.source.name)
+        self.load(after)
+        incremental = self.respaldo.backup(self.source.name, expect="incremental")
+        assert_same_database(self.server, self.source.name, self.restored(incremental["name"]))
+        assert_description(was, self.server, self.restored(full["name"]))
+
+    def prove_file(self, name: str) -> None:
+        """``prove`` a file of tests/integration/sql, which holds both parts."""
+        before, mark, after = (SQL / name).read_text().partition(AFTER_THE_FULL)
+        assert mark, f"{name} does not say where the full backup comes"
+        self.prove(before, after)
+
+
+class RoundTrips:
+    """Makes round trips, each with a database and a repository of its own, and removes what they leave."""
+
+    def __init__(self, fresh_database: DatabaseFactory, repositories: Path) -> None:
+        self._fresh_database = fresh_database
+        self._repositories = repositories
+        self._trips: list[RoundTrip] = []
+
+    def __call__(self, server: PostgresContainer, *, options: str = "") -> RoundTrip:
+        number = len(self._trips) + 1
+        roles = {name: f"test_{os.getpid()}_{name}" for name in ("ana", "ben")}
+        if not any(trip.server is server for trip in self._trips):
+            for role in roles.values():
+                server.psql(f'CREATE ROLE "{role}"')
+        trip = RoundTrip(
+            respaldo=Respaldo(repository=self._repositories / f"repository_{number}", container=server),
+            source=self._fresh_database(server=server, options=options),
+            roles=roles,
+        )
+        self._trips.append(trip)
+        return trip
+
+    def remove(self) -> None:
+        """Drop the restored databases, the sources and the roles."""
+        for trip in self._trips:
+            for name in (*trip.made, trip.source.name):
+                trip.server.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
+        for trip in self._trips:
+            for role in trip.roles.values():
+                trip.server.psql(f'DROP ROLE IF EXISTS "{role}"', "postgres")
+
+
+@pytest.fixture
+def round_trip(fresh_database: DatabaseFactory, tmp_path: Path) -> Iterator[RoundTrips]:
+    """Makes a database with a repository beside it: ``round_trip(server).prove(before, after)``."""
+    trips = RoundTrips(fresh_database, tmp_path)
+    yield trips
+    trips.remove()
+
+
+@pytest.fixture(params=MAJORS)
+def server(request: pytest.FixtureRequest, shared_postgres: Callable[[int], PostgresContainer]) -> PostgresContainer:
+    """The shared server of each major version in turn."""
+    return shared_postgres(request.param)

@@ -1,0 +1,23 @@
+-- Every table's rows as two digests (sorted; in the heap's order where it has at most 4 blocks: in a larger one even
+-- PostgreSQL's own COPY fills what it finds free), and every sequence's state.
+\set ON_ERROR_STOP 1
+SET search_path = '';
+SET extra_float_digits = 3;
+SET synchronize_seqscans = off;
+SET max_parallel_workers_per_gather = 0;
+SET DateStyle = 'ISO';
+SET bytea_output = 'hex';
+SET IntervalStyle = 'postgres';
+SET row_security = off;
+SELECT CASE WHEN c.relkind = 'S'
+  THEN pg_catalog.format('SELECT %L, last_value, is_called FROM %s', c.oid::regclass, c.oid::regclass)
+  ELSE pg_catalog.format($q$SELECT %L, count(*), md5(coalesce(string_agg(h, '' ORDER BY h), '')),
+    CASE WHEN %s THEN md5(coalesce(string_agg(h, ''), '')) END FROM (SELECT md5((t.*)::text) AS h FROM ONLY %s t) rows$q$,
+    c.oid::regclass,
+    (c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) <= 4 * 8192)::text, c.oid::regclass) END
+  FROM pg_catalog.pg_class c
+ WHERE c.relkind IN ('r', 'm', 'S') AND c.relnamespace::regnamespace::text !~ '^pg_'
+   AND c.relnamespace::regnamespace::text <> 'information_schema' AND c.relpersistence <> 't'
+   AND (c.relkind <> 'm' OR c.relispopulated)
+ ORDER BY c.oid::regclass::text COLLATE "C"
+\gexec
