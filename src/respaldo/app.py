@@ -124,15 +124,21 @@ class App:
     def _storage(self) -> DirectoryStorage:
         return DirectoryStorage(Path(self.settings.repository))
 
-    def _find_instance(self) -> tuple[Environment, Instance]:
-        from respaldo.environments.detect import choose, detect
+    def find_environment(self) -> Environment:
+        """Return the environment that is meant, or the first that answers."""
+        from respaldo.environments.detect import detect
 
         settings = self.settings
         forced = settings.environment if settings.environment != "auto" else None
         if forced is None and settings.host is not None:
             forced = "local"
-        environment = detect(self._environments(), forced)
-        query = InstanceQuery(name=settings.container, labels=settings.labels or {})
+        return detect(self._environments(), forced)
+
+    def _find_instance(self) -> tuple[Environment, Instance]:
+        from respaldo.environments.detect import choose
+
+        environment = self.find_environment()
+        query = InstanceQuery(name=self.settings.container, labels=self.settings.labels or {})
         return environment, choose(environment, query)
 
     def _environments(self) -> Sequence[Environment]:

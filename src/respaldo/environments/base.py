@@ -200,6 +200,44 @@ def _timed_out(program: str, timeout_s: float) -> EnvironmentFailedError:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """What a throwaway instance is made from. ``variables`` hold no secret of the source's."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sandbox(ABC):
+    """A throwaway instance with a data directory of its own. Leaving the ``with`` block removes all of it."""
+
+    @property
+    @abstractmethod
+    def runner(self) -> Runner:
+        """Runs commands beside it; another one after ``restart`` and ``lose_data``."""
+
+    @abstractmethod
+    def restart(self, *, meanwhile: Sequence[str] | None = None) -> None:
+        """Stop the server, run a command on its data as its owner, and start it again."""
+
+    @abstractmethod
+    def lose_data(self) -> None:
+        """Destroy the data for good, and start again with an empty server."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove it. Harmless when repeated."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class Environment(ABC):
     """One kind of place: docker, kubernetes, local. Thread-safe; closed by whoever built it."""
 
@@ -242,6 +280,18 @@ class Environment(ABC):
     @abstractmethod
     def describe_stopped(self, instance: Instance) -> EnvironmentFailedError:
         """Return the error, with its hint, that says this instance is there and does not run."""
+
+    def describe_source(self, instance: Instance) -> SandboxSpec:
+        """Return what a throwaway copy of an instance is made from: its very image, its command, its variables."""
+        return SandboxSpec(image=instance.image)
+
+    def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """Start a throwaway instance; raise EnvironmentFailedError where this environment cannot, or has no image."""
+        raise EnvironmentFailedError(_("{name} cannot start a throwaway instance").format(name=self.name))
+
+    def remove_leftovers(self) -> int:
+        """Remove the throwaway instances of runs that died; return how many."""
+        return 0
 
     def close(self) -> None:
         """Let go of connections to the engine. Harmless when repeated; runners opened here end with it."""

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from respaldo.environments.address import EngineAddress, find_engine
-from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner, Sandbox, SandboxSpec
 from respaldo.environments.docker_errors import stopped, translating
 from respaldo.environments.docker_process import DockerRunner
+from respaldo.environments.docker_sandbox import DockerSandbox, describe, remove_leftovers
 from respaldo.environments.recognition import DRILL_LABEL, PORT, looks_like_postgres
 from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
@@ -80,6 +81,18 @@ class DockerEnvironment(Environment):
 
     def describe_stopped(self, instance: Instance) -> EnvironmentFailedError:
         return stopped(instance.name, instance.state)
+
+    def describe_source(self, instance: Instance) -> SandboxSpec:
+        with self._asking() as client:
+            return describe(client.inspect_container(instance.id))
+
+    def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        with self._asking() as client:
+            return DockerSandbox(client, spec, self.open)
+
+    def remove_leftovers(self) -> int:
+        with self._asking() as client:
+            return remove_leftovers(client)
 
     def close(self) -> None:
         with self._lock:

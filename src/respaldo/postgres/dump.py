@@ -13,14 +13,14 @@ from respaldo.postgres.tables import Table
 _PLAIN = ("--quote-all-identifiers",)
 
 
-def dump_schema(server: Server, snapshot: str, *, lock_timeout_s: int) -> CommandStream:
+def dump_schema(server: Server, snapshot: str | None, *, lock_timeout_s: int) -> CommandStream:
     """Stream the definitions as a custom archive. Before version 17 it holds the large objects' own entries too:
     ``--schema-only`` would drop them, two sections keep them."""
     sections = ("--section=pre-data", "--section=post-data", "--format=custom")
     return _pg_dump(server, snapshot, lock_timeout_s, sections)
 
 
-def dump_data(server: Server, snapshot: str, *, excluded: Sequence[Table], lock_timeout_s: int) -> CommandStream:
+def dump_data(server: Server, snapshot: str | None, *, excluded: Sequence[Table], lock_timeout_s: int) -> CommandStream:
     """Stream the rows of every table but the excluded ones, sequences' values and large objects, as plain SQL."""
     patterns = [f"--exclude-table-data={relation_pattern(table.schema, table.name)}" for table in excluded]
     return _pg_dump(server, snapshot, lock_timeout_s, ("--section=data", *patterns))
@@ -50,8 +50,9 @@ def dump_archive(server: Server, database: str, *, form: str, jobs: int) -> Comm
     return _stream(server, argv, database=database)
 
 
-def _pg_dump(server: Server, snapshot: str, lock_timeout_s: int, options: Sequence[str]) -> CommandStream:
-    argv = [server.tools.pg_dump, "--no-password", f"--snapshot={snapshot}", f"--lock-wait-timeout={lock_timeout_s}s"]
+def _pg_dump(server: Server, snapshot: str | None, lock_timeout_s: int, options: Sequence[str]) -> CommandStream:
+    under = [f"--snapshot={snapshot}"] if snapshot else []
+    argv = [server.tools.pg_dump, "--no-password", *under, f"--lock-wait-timeout={lock_timeout_s}s"]
     return _stream(server, [*argv, f"--encoding={server.facts.encoding}", *_PLAIN, *options])
 
 
