@@ -1,0 +1,188 @@
+"""Restore a backup into a throwaway instance made from the source's own image, compare everything, time it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from respaldo import __version__
+from respaldo.clock import Clock
+from respaldo.environments.base import Environment, InstanceQuery, Sandbox, SandboxSpec
+from respaldo.errors import DamagedError, EnvironmentFailedError, PostgresError, ProofFailedError, RespaldoError
+from respaldo.events import Listener, PhaseStarted
+from respaldo.language import _
+from respaldo.operations.disaster import Disaster, strike
+from respaldo.operations.equality import find_differences
+from respaldo.operations.layout import GLOBALS
+from respaldo.operations.preflight import stopping
+from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore
+from respaldo.operations.roles import restore_roles
+from respaldo.operations.source import BackupSource
+from respaldo.postgres.connection import ConnectionOverrides
+from respaldo.postgres.databases import drop_database
+from respaldo.postgres.server import Server, connect
+from respaldo.repository.codec import decompress
+from respaldo.repository.proof import Proof, ProofKind, Verdict
+from respaldo.repository.reader import BackupReader
+from respaldo.repository.repository import Repository
+
+DATABASE = "respaldo_drill"
+_START_S = 120.0
+_PAUSE_S = 0.2
+_GLOBALS_BYTES = 1 << 30
+
+
+class InconclusiveError(RespaldoError):
+    """Nothing could be found out about the backup: no image, no room, a throwaway instance that does not start."""
+
+    exit_code = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillRequest:
+    """What is asked for. ``disaster`` None: restore and compare only."""
+
+    disaster: Disaster | None = None
+    jobs: int = 2
+
+
+class _Phases:
+    """How long each phase took, in seconds by name."""
+
+    def __init__(self, clock: Clock, listen: Listener) -> None:
+        self._clock = clock
+        self._listen = listen
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str, text: str) -> Iterator[None]:
+        self._listen(PhaseStarted(phase=text))
+        begun_s = self._clock.monotonic_s()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._clock.monotonic_s() - begun_s
+
+
+def run_drill(
+    environment: Environment,
+    repository: Repository,
+    reader: BackupReader,
+    request: DrillRequest,
+    *,
+    clock: Clock,
+    listen: Listener,
+) -> Proof:
+    """Drill one backup, keep the proof beside it and return it. The throwaway instance is removed in every case; those
+    that dead runs left are removed first. Never touches the instance that the backup came from."""
+    environment.remove_leftovers()
+    phases = _Phases(clock, listen)
+    facts = {"bytes": str(reader.manifest.totals.raw_bytes), "rows": str(reader.manifest.totals.rows)}
+    try:
+        findings = _drill(environment, reader, request, phases, listen, clock)
+        verdict = Verdict.FAILED if findings else Verdict.PROVEN
+    except (InconclusiveError, EnvironmentFailedError) as error:
+        findings, verdict = [error.message], Verdict.INCONCLUSIVE
+    except (DamagedError, ProofFailedError, PostgresError) as error:
+        findings, verdict = [error.message], Verdict.FAILED
+    proof = Proof(
+        uid=reader.manifest.uid,
+        kind=ProofKind.DRILL,
+        verdict=verdict,
+        made=clock.now(),
+        tool_version=__version__,
+        disaster=request.disaster.value if request.disaster else "",
+        target=str(reader.manifest.target),
+        seconds=phases.seconds,
+        facts=facts,
+        findings=tuple(findings),
+    )
+    repository.add_proof(reader.manifest.target, reader.manifest.name, proof)
+    return proof
+
+
+def _drill(
+    environment: Environment,
+    reader: BackupReader,
+    request: DrillRequest,
+    phases: _Phases,
+    listen: Listener,
+    clock: Clock,
+) -> list[str]:
+    with phases.phase("start", _("starting a throwaway instance")):
+        sandbox = environment.open_sandbox(_spec(environment, reader))
+    with sandbox:
+        with phases.phase("start", _("waiting for it")):
+            server = await_server(sandbox)
+        restored = _recover(server, reader, request, phases, listen, clock)
+        with phases.phase("compare", _("comparing")):
+            findings = find_differences(restored, reader)
+        if findings or request.disaster is None:
+            return findings
+        with phases.phase("disaster", _("disaster: {name}").format(name=_(request.disaster.title))):
+            noticed = strike(request.disaster, sandbox, restored, reader, await_server=await_server)
+        if not noticed:
+            return [_("the disaster {name} was not noticed").format(name=request.disaster.value)]
+        phases.seconds.pop("restore", None)
+        server = await_server(sandbox)
+        drop_database(server, DATABASE)
+        restored = _recover(server, reader, request, phases, listen, clock)
+        with phases.phase("compare", _("comparing")):
+            return find_differences(restored, reader)
+
+
+def _spec(environment: Environment, reader: BackupReader) -> SandboxSpec:
+    """Return what the copy is made from: the source as it runs now, else the image that the backup remembers."""
+    found = environment.find(InstanceQuery(name=reader.manifest.target.instance))
+    if found:
+        return environment.describe_source(found[0])
+    image = reader.manifest.server.get("image", "")
+    if not image:
+        raise InconclusiveError(
+            _("the source {name} is gone, and the backup names no image").format(name=reader.manifest.target.instance)
+        )
+    return SandboxSpec(image=image)
+
+
+def await_server(sandbox: Sandbox) -> Server:
+    """Wait until the throwaway server answers on TCP: the one that runs an image's init scripts does not."""
+    clock = threading.Event()
+    waited_s = 0.0
+    while waited_s < _START_S:
+        try:
+            ready = sandbox.runner.run(["sh", "-c", _IS_READY], timeout_s=20)
+            if ready.status == 0:
+                return connect(sandbox.runner, ConnectionOverrides(), any_database=True)
+        except (EnvironmentFailedError, PostgresError) as error:
+            reason = error.message
+        else:
+            reason = ready.stderr.decode(errors="replace").strip() or ready.stdout.decode(errors="replace").strip()
+        clock.wait(_PAUSE_S)
+        waited_s += _PAUSE_S
+    raise InconclusiveError(_("the throwaway instance did not start: {reason}").format(reason=reason))
+
+
+_IS_READY = 'PATH="$PATH:/usr/lib/postgresql/$PG_MAJOR/bin:/opt/bitnami/postgresql/bin" exec pg_isready -h 127.0.0.1'
+
+
+def _recover(
+    server: Server,
+    reader: BackupReader,
+    request: DrillRequest,
+    phases: _Phases,
+    listen: Listener,
+    clock: Clock,
+) -> Server:
+    """Restore roles and database as a real restore does; return the server as seen from the restored database."""
+    with phases.phase("restore", _("restoring")):
+        script = decompress(reader.read_object(GLOBALS), limit=_GLOBALS_BYTES).decode(errors="surrogateescape")
+        restore_roles(server, script, {})
+        source = BackupSource(reader)
+        plan = plan_restore(server, source, DATABASE, RestoreRequest(to=DATABASE, jobs=request.jobs), clock=clock)
+        problems = stopping(plan.problems)
+        if problems:
+            raise InconclusiveError("; ".join(problem.message for problem in problems))
+        execute_restore(server, source, plan, listen=listen)
+        return connect(server.runner, ConnectionOverrides(database=DATABASE))

@@ -1,0 +1,98 @@
+"""Everything but rows that a restored database must share with its backup: definitions, sequences, large objects,
+settings, indexes that are whole. Rows are compared where they are loaded (verifying.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from respaldo.errors import PostgresError
+from respaldo.language import _
+from respaldo.operations.layout import DATABASE, SCHEMA, STATEMENTS
+from respaldo.postgres.database import read_settings_script
+from respaldo.postgres.definitions import count_statements, live_definitions, live_statements, stored_definitions
+from respaldo.postgres.server import Server
+from respaldo.repository.reader import BackupReader
+
+_SHOWN = 20
+_SHOWN_BYTES = 200
+
+_INVALID = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT (i.indisvalid AND i.indisready)"""
+
+_BTREES = """
+SELECT c.oid::int8 AS oid, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_am a ON a.oid = c.relam
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE a.amname = 'btree' AND c.relkind = 'i' AND i.indisvalid AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'"""
+
+
+def find_differences(server: Server, reader: BackupReader) -> list[str]:
+    """Return, in words, what differs between the database that the server is seen from and its backup."""
+    return list(_differences(server, reader))[:_SHOWN]
+
+
+def _differences(server: Server, reader: BackupReader) -> Iterator[str]:
+    stored = stored_definitions(server, reader.read_object(SCHEMA))
+    yield from _compare_definitions(stored, live_definitions(server))
+    yield from _compare_statements(count_statements(_stored_statements(reader)), live_statements(server))
+    with server.open_session() as session:
+        if read_settings_script(session).encode(errors="surrogateescape") != reader.read_object(DATABASE):
+            yield _("the database's own settings, comment or privileges differ")
+        for row in session.query(_INVALID):
+            yield _("index {name} is not valid").format(name=row["name"])
+    yield from check_indexes(server)
+
+
+def check_indexes(server: Server) -> Iterator[str]:
+    """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it."""
+    with server.open_session() as session:
+        available = "SELECT count(*) AS n FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
+        if not server.facts.is_superuser or not session.value(available):
+            return
+        session.execute("CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
+        indexes = list(session.query(_BTREES))
+    try:
+        for index in indexes:
+            try:
+                with server.open_session() as session:
+                    session.execute(
+                        f"SELECT respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true);"
+                    )
+            except PostgresError as error:
+                yield _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
+    finally:
+        with server.open_session() as session:
+            session.execute("DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;")
+
+
+def _stored_statements(reader: BackupReader) -> Iterator[bytes]:
+    for segment in reader.segments:
+        if reader.series[segment.series].key == STATEMENTS:
+            yield from reader.open_text(segment)
+
+
+def _compare_definitions(stored: Mapping[tuple[str, str], int], live: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    missing, extra = Counter(stored) - Counter(live), Counter(live) - Counter(stored)
+    altered = {title for title, _body in missing} & {title for title, _body in extra}
+    for title in sorted(altered):
+        yield _("definition differs: {object}").format(object=title)
+    for title, _body in sorted(missing):
+        if title not in altered:
+            yield _("definition is missing: {object}").format(object=title)
+    for title, _body in sorted(extra):
+        if title not in altered:
+            yield _("definition is not in the backup: {object}").format(object=title)
+
+
+def _compare_statements(stored: Counter[bytes], live: Counter[bytes]) -> Iterator[str]:
+    for line in sorted(stored - live):
+        yield _("sequence or large object differs: {statement}").format(
+            statement=line[:_SHOWN_BYTES].decode(errors="replace")
+        )
+    for line in sorted(live - stored):
+        yield _("sequence or large object is not in the backup: {statement}").format(
+            statement=line[:_SHOWN_BYTES].decode(errors="replace")
+        )
