@@ -135,8 +135,8 @@ def execute_restore(
         drop_database(server, plan.live.name)
     with held(server, plan.filling):
         creation, settings = _like(server, source, plan)
-        create_database(server, creation.statement(plan.filling, owner=creation.owner))
         try:
+            create_database(server, creation.statement(plan.filling, owner=creation.owner))
             rows = source.fill(server, plan.filling, jobs=request.jobs, schema_only=request.schema_only, listen=listen)
             apply_settings(server, plan.filling, settings)
             exchange(server, new=plan.filling, live=plan.database, old=plan.old)

@@ -52,6 +52,11 @@ def read_pieces(read: Callable[[], bytes], compressor: str, mark: str) -> Genera
     return line.removeprefix(mark).strip()
 
 
+# psql may be gone before its program has ended (the kernel killed it where memory was short). Then this falls to
+# process 1 (see _PIPE), and must end by no signal, SIGPIPE among them, and with no status above 1.
+_GUARDED = 'trap "" PIPE; {compress} || exit 1'
+
+
 class RowStream:
     """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count."""
 
@@ -62,7 +67,9 @@ class RowStream:
         self._compressor = "cat" if is_plain else tools.compressor
         self._session = session
         self._mark = session.begin(
-            f"COPY ({query}) TO STDOUT;" if is_plain else f"\\copy ({query}) TO PROGRAM '{tools.compress_command}'"
+            f"COPY ({query}) TO STDOUT;"
+            if is_plain
+            else f"\\copy ({query}) TO PROGRAM '{_GUARDED.format(compress=tools.compress_command)}'"
         )
         self.rows = -1
 

@@ -1,0 +1,230 @@
+"""What runs beside the server is killed, or the server itself, in the middle of a backup or a restore."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from respaldo.postgres.rowstream import RowStream
+from respaldo.postgres.session import Session
+from respaldo.postgres.tools import Tools
+from tests.faults.program import Program, finish, wait_until
+from tests.rig import engine
+from tests.rig.containers import PostgresContainer
+from tests.rig.requirements import require
+
+COPYING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'respaldo' AND query LIKE 'COPY%'"
+
+
+def _kill(program: Program, name: str) -> bool:
+    # One exec finds and kills: between two of them the process would end by itself.
+    script = (
+        'for d in /proc/[0-9]*; do read -r comm < "$d/comm" && [ "$comm" = "$1" ] && kill -9 "${d#/proc/}" && k=1; done'
+        ' 2>/dev/null; [ -n "$k" ]'
+    )
+    return program.container.exec(["sh", "-c", script, "sh", name], check=False).returncode == 0
+
+
+def _kill_while(program: Program, process: subprocess.Popen[str], name: str) -> None:
+    def done() -> bool:
+        if process.poll() is not None:
+            finish(process)
+            pytest.fail(f"the run ended before {name} was seen")
+        return _kill(program, name)
+
+    wait_until(done, f"{name} runs")
+
+
+def _check_failed(done: subprocess.CompletedProcess[str], *codes: int) -> None:
+    assert done.returncode in codes, done.stderr
+    assert done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert len(errors[0]) > len("error: ") + 10
+
+
+def _failed_run(program: Program, harm: Callable[[subprocess.Popen[str]], None]) -> subprocess.CompletedProcess[str]:
+    """Run until the harm came before what was harmed had done its part; a run that it did not reach is whole."""
+    for _attempt in range(5):
+        process = program.start("backup", "--type", "full", "--name", "second", "--replace")
+        harm(process)
+        done = finish(process)
+        if done.returncode != 0:
+            return done
+        assert "second" in program.listed()
+    pytest.fail("five runs succeeded")
+
+
+@pytest.mark.parametrize("name", ["pg_dump", "psql", "zstd"])
+def test_backup_whose_program_is_killed_fails_and_lists_nothing(with_full: Program, name: str) -> None:
+    done = _failed_run(with_full, lambda process: _kill_while(with_full, process, name))
+    _check_failed(done, 30, 40)
+    listed = with_full.listed()
+    assert listed in (["first"], ["first", "second"])
+    with_full.check_listed(listed)
+    with_full.check_no_strays()
+    with_full.check_server_is_left_alone()
+    with_full.back_up()
+
+
+def test_backup_whose_backend_is_killed_fails_and_lists_nothing(
+    with_full: Program, own_server: Callable[[], PostgresContainer]
+) -> None:
+    container = own_server()
+    program = Program(container=container, database="shop", repository=with_full.repository / "other")
+
+    def kill_backend(process: subprocess.Popen[str]) -> None:
+        wait_until(lambda: container.psql(COPYING), "rows are read")
+        backends = container.psql(COPYING.replace("SELECT 1", "SELECT pid")).split()
+        container.exec(["sh", "-c", 'kill -9 "$@"', "sh", *backends], check=False)
+
+    done = _failed_run(program, kill_backend)
+    _check_failed(done, 30, 40)
+    container.wait()
+    program.check_no_strays()
+    # The server ends all of its sessions after that; the next backup finds it well.
+    assert program.crashes()
+    program.back_up()
+
+
+def test_backup_whose_session_is_terminated_says_what_the_server_said(with_full: Program) -> None:
+    process = with_full.start("backup", "--type", "full")
+    wait_until(lambda: with_full.container.psql(COPYING), "rows are read")
+    with_full.container.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'respaldo'"
+    )
+    done = finish(process)
+    _check_failed(done, 30)
+    # pg_dump may be the first to fail, because the snapshot went with the session that exported it.
+    assert "terminating connection" in done.stderr or "snapshot" in done.stderr or "closed" in done.stderr
+    with_full.check_listed(["first"])
+    with_full.check_no_strays()
+    with_full.check_server_is_left_alone()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", "restart"])
+def test_backup_whose_container_ends_fails_and_lists_nothing(
+    with_full: Program, own_server: Callable[[], PostgresContainer], how: str
+) -> None:
+    container = own_server()
+    program = Program(container=container, database="shop", repository=with_full.repository)
+    process = program.start("backup", "--type", "full")
+    wait_until(lambda: container.psql(COPYING), "rows are read")
+    if how == "kill":
+        container.kill()
+    else:
+        container.stop()
+    if how == "restart":
+        container.start()
+    _check_failed(finish(process), 30, 40)
+    program.check_listed(["first"])
+    program.check_no_strays()
+    if how != "restart":
+        container.start()
+    program.back_up()
+    program.check_no_strays()
+
+
+def test_backups_of_one_target_at_once_the_second_is_told_who_runs(with_full: Program) -> None:
+    first = with_full.start("backup", "--type", "full", "--name", "second")
+    assert first.stderr is not None
+    assert any("backing up" in line for line in first.stderr)
+    second = with_full.run("backup", "--name", "third")
+    assert second.returncode == 11
+    assert f"locked by process {first.pid} on " in second.stderr
+    assert "hint: " in second.stderr
+    assert finish(first).returncode == 0
+    with_full.check_listed(["first", "second"])
+    with_full.check_no_strays()
+
+
+def test_backups_of_two_targets_at_once_both_succeed(with_full: Program) -> None:
+    with_full.container.psql("CREATE DATABASE other TEMPLATE shop")
+    try:
+        other = Program(container=with_full.container, database="other", repository=with_full.repository)
+        runs = [with_full.start("backup", "--name", "second"), other.start("backup", "--name", "other")]
+        assert [finish(run).returncode for run in runs] == [0, 0]
+        assert sorted(with_full.listed()) == ["first", "other", "second"]
+        with_full.check_no_strays()
+    finally:
+        with_full.container.psql("DROP DATABASE other")
+
+
+@pytest.mark.parametrize("name", ["psql", "zstd", "pg_restore"])
+def test_restore_whose_program_is_killed_fails_and_drops_the_new_database(with_full: Program, name: str) -> None:
+    process = with_full.start("restore", "first", "--to", "broken")
+    if name != "pg_restore":
+        wait_until(
+            lambda: with_full.container.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'broken%'"), "it is made"
+        )
+    _kill_while(with_full, process, name)
+    done = finish(process)
+    _check_failed(done, 30, 40)
+    assert not with_full.container.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'broken%'")
+    with_full.check_server_is_left_alone()
+
+
+def test_restore_whose_server_restarts_drops_the_new_database_or_says_that_it_is_there(
+    with_full: Program, own_server: Callable[[], PostgresContainer]
+) -> None:
+    container = own_server()
+    program = Program(container=container, database="shop", repository=with_full.repository)
+    process = program.start("restore", "first", "--to", "broken")
+    wait_until(lambda: container.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'broken%'"), "it is made")
+    container.kill()
+    container.start()
+    done = finish(process)
+    _check_failed(done, 30, 40)
+    left = container.psql("SELECT datname FROM pg_database WHERE datname LIKE 'broken%'")
+    # It does not have the name that was asked for, its own is told, and the next restore drops it.
+    assert left != "broken"
+    assert left in done.stderr
+    again = program.run("restore", "first", "--to", "broken")
+    assert again.returncode == 0, again.stderr
+    assert container.psql("SELECT datname FROM pg_database WHERE datname LIKE 'broken%'") == "broken"
+
+
+class _FakeSession:
+    """Keeps the command that a row stream would send."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.command = ""
+
+    def begin(self, command: str) -> str:
+        self.command = command
+        return ""
+
+
+# The reader of psql's output reads nothing, ends psql as the kernel does where memory is short, and goes away.
+_LEAVING = r"""
+psql -X -U postgres -d postgres -c "$1" | {
+  sleep 1
+  for d in /proc/[0-9]*; do read -r comm < "$d/comm" && [ "$comm" = psql ] && kill -9 "${d#/proc/}"; done 2>/dev/null
+  sleep 1
+}
+"""
+
+
+@pytest.mark.parametrize("major", [13, 15, 17, 18])
+@pytest.mark.parametrize("compressor", ["zstd", "gzip"])
+def test_compressor_left_behind_by_psql_does_not_restart_the_server(
+    shared_postgres: Callable[[int], PostgresContainer], major: int, compressor: str, tmp_path: Path
+) -> None:
+    # Its parent gone, it falls to process 1, the postmaster, to which a child that a signal ended, or that ended with
+    # a status above 1, is a crashed backend.
+    require(f"postgres:{major}", None if engine.has_image(f"postgres:{major}") else "no such image")
+    server = Program(container=shared_postgres(major), database="postgres", repository=tmp_path)
+    server = replace(server, crashes_before=server.crashes())
+    tools = Tools(psql="psql", pg_dump="", pg_dumpall="", pg_restore="", compressor=compressor)
+    session = _FakeSession(tools)
+    query = "SELECT md5(random()::text) || md5(random()::text) FROM generate_series(1, 2000000)"
+    RowStream(cast("Session", session), query)
+    assert "PROGRAM" in session.command
+    server.container.exec(["sh", "-c", _LEAVING, "sh", session.command], check=False)
+    server.check_server_is_left_alone()
