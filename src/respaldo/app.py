@@ -84,7 +84,9 @@ class App:
         """Return what the repository files this server's database under."""
         return TargetPath(instance=server.runner.instance.name, database=server.connection.database)
 
-    def backup_request(self, *, name: str | None, asked: str | None, replace: bool) -> BackupRequest:
+    def backup_request(
+        self, *, name: str | None, asked: str | None = None, replace: bool = False, is_safety: bool = False
+    ) -> BackupRequest:
         """Return the request that these flags and the settings make."""
         from respaldo.catalog.strategy import BackupType, StrategyPolicy
         from respaldo.operations.backup import BackupRequest
@@ -94,6 +96,7 @@ class App:
             name=name,
             asked=BackupType(asked) if asked and asked != "auto" else None,
             replace=replace,
+            is_safety=is_safety,
             jobs=settings.jobs,
             lock_timeout_s=settings.lock_timeout_s,
             policy=StrategyPolicy(
@@ -113,7 +116,7 @@ class App:
             weekly=settings.retention_weekly,
             monthly=settings.retention_monthly,
             full=settings.retention_full,
-            zone=settings.time_zone,
+            zone=settings.zone,
         )
 
     def _overrides(self, database: str | None) -> ConnectionOverrides:

@@ -89,9 +89,14 @@ class StorageFullError(StorageError):
 
 
 class PostgresError(RespaldoError):
-    """The server, or one of its client tools, refused or failed."""
+    """The server, or one of its client tools, refused or failed. ``sqlstate``: the server's code, where it is known:
+    its words may be in any language (PostgreSQL, Appendix A)."""
 
     exit_code = 30
+
+    def __init__(self, message: str, *, hint: str | None = None, sqlstate: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
 
 
 class EnvironmentFailedError(RespaldoError):

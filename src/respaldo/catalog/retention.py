@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from respaldo.catalog.strategy import BackupType
 from respaldo.language import N_, _
+
+SAFETY_AGE = timedelta(days=14)
+"""How long what a restore replaced is kept: who restored the wrong backup may notice late."""
 
 
 class Category(StrEnum):
@@ -30,6 +33,7 @@ class Reason(StrEnum):
     PINNED = "pinned"
     NEWEST = "newest"
     PROVEN = "proven"
+    SAFETY = "safety"
     EXCESS = "excess"
 
 
@@ -42,6 +46,7 @@ _TEXTS = {
     Reason.PINNED: N_("pinned or tagged"),
     Reason.NEWEST: N_("newest backup"),
     Reason.PROVEN: N_("newest proven backup"),
+    Reason.SAFETY: N_("what a restore replaced, not two weeks old"),
     Reason.EXCESS: N_("past what the policy keeps"),
 }
 
@@ -67,6 +72,7 @@ class Retained:
     started: datetime
     is_pinned: bool = False
     is_proven: bool = False
+    is_safety: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +98,13 @@ def category_of(started: datetime, zone: tzinfo | None) -> Category:
     return Category.WEEKLY if local.isoweekday() == 7 else Category.DAILY
 
 
-def plan_retention(backups: Sequence[Retained], policy: RetentionPolicy) -> list[Verdict]:
+def plan_retention(backups: Sequence[Retained], policy: RetentionPolicy, *, now: datetime) -> list[Verdict]:
     """Return a verdict for every backup of one target, the oldest first.
 
     Of each category the newest backup of each of the newest periods that have one stays: days, ISO weeks, months in
     the policy's time zone. The newest fulls stay, what is pinned, the newest backup of all, the newest proven one,
-    and every base of what stays. A policy of zeros therefore leaves the newest backup and what it needs.
+    what a restore replaced lately, and every base of what stays. A policy of zeros therefore leaves the newest backup
+    and what it needs.
     """
     ordered = sorted(backups, key=lambda backup: (backup.started, backup.name))
     reasons: dict[str, list[Reason]] = {backup.name: [] for backup in ordered}
@@ -109,6 +116,7 @@ def plan_retention(backups: Sequence[Retained], policy: RetentionPolicy) -> list
         (Reason.FULL, [one.name for one in newest_first if one.type is BackupType.FULL][: policy.full]),
         (Reason.PINNED, [one.name for one in ordered if one.is_pinned]),
         (Reason.PROVEN, [one.name for one in newest_first if one.is_proven][:1]),
+        (Reason.SAFETY, [one.name for one in ordered if one.is_safety and now - one.started < SAFETY_AGE]),
         (Reason.NEWEST, [one.name for one in newest_first][:1]),
     ):
         for name in names:

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     BASE_FAILED = "base-failed"
     INCREMENTAL_TOO_LARGE = "incremental-too-large"
     FULL_IS_FRESH = "full-is-fresh"
+    SAFETY = "safety"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,7 @@ def _retain(output: Output, app: App, manifest: Manifest) -> None:
     from respaldo.operations.retain import apply_retention
 
     try:
-        plan = apply_retention(app.open_repository(), manifest.target, app.retention_policy())
+        plan = apply_retention(app.open_repository(), manifest.target, app.retention_policy(), now=app.clock.now())
     except RespaldoError as error:
         output.warn(_("old backups were not removed: {reason}").format(reason=error.message))
         raise click.exceptions.Exit(DONE_WITH_WARNINGS) from error

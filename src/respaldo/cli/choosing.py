@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from respaldo.catalog.strategy import Reason
 from respaldo.cli.asking import ask_backup
 from respaldo.cli.list import read_backups, read_proofs
 from respaldo.config.settings import Settings
@@ -56,7 +57,11 @@ def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
                 hint=_("make one: respaldo backup"),
             )
         return ask_backup(manifests, read_proofs(settings, manifests))
-    found = manifests if name == "latest" else [manifest for manifest in manifests if manifest.name == name]
+    if name == "latest":
+        # Not what a restore replaced: that is what the person wants to get away from.
+        found = [manifest for manifest in manifests if manifest.decision.code != Reason.SAFETY] or manifests
+    else:
+        found = [manifest for manifest in manifests if manifest.name == name]
     if not found and name.isdigit() and 0 < int(name) <= len(manifests):
         return manifests[int(name) - 1]
     if not found:

@@ -196,7 +196,7 @@ def _save(app: App, server: Server, plan: RestorePlan, listen: Listener) -> None
 
     live = app.reconnect(server, plan.database)
     name = f"before_restore_{app.clock.now().astimezone():%Y%m%d_%H%M%S}"
-    request = app.backup_request(name=name, asked=None, replace=False)
+    request = app.backup_request(name=name, is_safety=True)
     target = replace(app.target_of(server), database=plan.database)
     run_backup(live, app.open_or_create_repository(), target, request, clock=app.clock, listen=listen)
 

@@ -54,7 +54,7 @@ def run_retain_command(output: Output, settings: Settings, *, dry_run: bool, yes
     app = App(settings)
     repository = app.open_repository()
     policy = app.retention_policy()
-    plans = [plan_target(repository, target, policy) for target in repository.targets()]
+    plans = [plan_target(repository, target, policy, now=app.clock.now()) for target in repository.targets()]
     removals = sum(len(plan.removals) for plan in plans)
     if as_json:
         output.print_json([_document(plan) for plan in plans])
@@ -66,7 +66,7 @@ def run_retain_command(output: Output, settings: Settings, *, dry_run: bool, yes
     if not (yes or confirm(_("Remove {count} backups?").format(count=removals))):
         return
     for plan in plans:
-        done = apply_retention(repository, plan.target, policy)
+        done = apply_retention(repository, plan.target, policy, now=app.clock.now())
         output.line(_("removed"), describe_removal(done))
 
 

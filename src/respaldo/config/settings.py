@@ -34,9 +34,9 @@ def _share(value: str) -> float:
     return number
 
 
-def _zone(value: str) -> ZoneInfo:
+def _zone(value: str) -> str:
     try:
-        return ZoneInfo(value)
+        return ZoneInfo(value).key
     except (ZoneInfoNotFoundError, OSError) as error:
         raise ValueError(value) from error
 
@@ -172,7 +172,7 @@ class Settings:
     retention_full: int = _setting(
         3, _whole(0), "RETENTION_FULL", flag="--retention-full", kind="N", summary=N_("full backups to keep")
     )
-    time_zone: ZoneInfo | None = _setting(
+    time_zone: str | None = _setting(
         None,
         _zone,
         "RESPALDO_TIME_ZONE",
@@ -181,6 +181,11 @@ class Settings:
         summary=N_("time zone of days, weeks and months"),
         shown=N_("that of the machine"),
     )
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The time zone of days, weeks and months; None for the machine's."""
+        return ZoneInfo(self.time_zone) if self.time_zone else None
 
     @property
     def full_every(self) -> timedelta:

@@ -39,17 +39,26 @@ _CANNOT_START: Final = re.compile(r"exec failed|failed to (?:start|create) exec|
 _DENIED: Final = re.compile(r"permission denied|exec format error|is a directory", re.IGNORECASE)
 
 # One line of assignments, quoted by us; `$n` stands for a newline in a value.
-_WITH_VARIABLES: Final = "n='\n'; IFS= read -r line && eval \"$line\" && unset n line && "
-_THEN_INPUT: Final = _WITH_VARIABLES + 'exec "$@"'
-_THEN_NO_INPUT: Final = _WITH_VARIABLES + 'exec "$@" </dev/null'
+_WITH_VARIABLES: Final = "n='\n'; IFS= read -r line && eval \"$line\" && unset n line || exit 125\n"
+_WITHOUT_INPUT: Final = 'exec "$@" </dev/null'
 
-# Where the input cannot be ended by itself it comes in pieces, each after a line with its length; 0 ends it. The last
-# line of errors tells that the command has ended, for then nothing reads the pieces. Every child is waited for, and
-# none may die of SIGPIPE: orphans that a signal ends make a postmaster restart its server.
+# The last line of errors tells that the command has ended; what it left of its input is taken away until we end it.
+# Otherwise the unread input blocks the connection between API server and kubelet, and the status never comes (seen
+# with Kubernetes 1.34). Every child is waited for, and none may die of SIGPIPE: an orphan that a signal ends makes a
+# postmaster restart its server.
+_WITH_INPUT: Final = """
+mark=$1; shift
+"$@"; status=$?
+echo "$mark" >&2
+cat >/dev/null
+exit "$status"
+"""
+
+# Where the input cannot be ended by itself it comes in pieces, each after a line with its length; 0 ends it.
 _IN_PIECES: Final = """
 mark=$1; shift; exec 3<&0
 { trap '' PIPE
-  while IFS= read -r size && [ "$size" -gt 0 ] && dd bs="$size" count=1 iflag=fullblock; do :; done <&3 2>/dev/null
+  while IFS= read -r size && [ "$size" -gt 0 ]; do dd bs="$size" count=1 iflag=fullblock; done <&3 2>/dev/null
 } | { exec 3<&-; "$@"; status=$?; echo "$mark" >&2; exit "$status"; }
 """
 
@@ -90,33 +99,35 @@ class PodContainer:
 class KubernetesProcess(Process):
     """An exec and its websocket. Closed by whoever started it."""
 
-    def __init__(
-        self, place: PodContainer, program: str, upgraded: Upgraded, *, has_stdin: bool, mark: bytes | None
-    ) -> None:
+    def __init__(self, place: PodContainer, program: str, upgraded: Upgraded, mark: bytes | None) -> None:
+        """``mark``: the line that tells of the command's end, None where the command has no input."""
         self._place = place
         self._program = program
         self._wire = upgraded.wire
-        self._protocol = upgraded.protocol
         self._errors = ErrorTail()
         self._writer = MessageWriter(upgraded.wire)
         self._channels = ChannelReader(upgraded.wire, upgraded.first, self._errors, self._writer, program)
         self._mark = mark
+        self._is_in_pieces = upgraded.protocol == V4
         if mark is not None:
-            self._channels.await_mark(mark)
+            self._channels.await_mark(mark, self._end_input)
         self._reading = threading.Lock()
         self._closing = threading.Lock()
         self._closed = threading.Event()
         self._ahead = b""
         self._status: int | None = None
         self._has_ended = False
-        self._is_input_ended = not has_stdin
-        self._is_last_piece_sent = False
+        self._is_input_ended = mark is None
+        self._is_end_sent = False
         self._writer.start_pings()
 
     def begin(self, line: bytes) -> None:
         """Send the variables, before everything else."""
         with suppress(OSError):  # ended already: its status tells
-            self._send(line)
+            if self._mark is None:
+                self._writer.send(INPUT, line)
+            else:
+                self._send(line)
 
     def read(self, size: int = 1 << 18) -> bytes:
         return self._read(size, None)
@@ -124,31 +135,26 @@ class KubernetesProcess(Process):
     def write(self, data: bytes | memoryview) -> None:
         if self._is_input_ended:
             raise ValueError("the input of this process is closed")
+        view = memoryview(data)
         try:
-            if self._has_ended or self._channels.was_marked:
-                raise BrokenPipeError(_("it has ended"))
-            self._send(data)
+            for begin in range(0, len(view), MESSAGE_BYTES):
+                self._check_input()
+                self._send(view[begin : begin + MESSAGE_BYTES])
+            self._check_input()
         except OSError as error:
-            self._end_pieces()
-            self._read_ahead()
+            self._end_input()
+            self._read_ahead(AHEAD_S)
             reason = self._last_line() or str(error)
             raise StreamCutError(
                 _("{program} in {name} stopped reading its input: {reason}").format(
                     program=self._program, name=self._place.instance.name, reason=reason
                 )
             ) from error
-        if self._channels.was_marked:
-            self._end_pieces()
 
     def close_stdin(self) -> None:
-        if self._is_input_ended:
-            return
-        self._is_input_ended = True
-        if self._mark is not None:
-            self._end_pieces()
-        else:
-            with suppress(OSError):  # ended by itself: its status tells
-                self._writer.end(INPUT)
+        if not self._is_input_ended:
+            self._is_input_ended = True
+            self._end_input()
 
     def wait(self, timeout_s: float | None = None) -> int:
         if self._status is not None:
@@ -175,21 +181,27 @@ class KubernetesProcess(Process):
             self._writer.stop()
             self._wire.close()
 
-    def _send(self, data: bytes | memoryview) -> None:
-        if self._mark is None:
-            self._writer.send(INPUT, data)
-            return
-        view = memoryview(data)
-        for begin in range(0, len(view), MESSAGE_BYTES):
-            piece = view[begin : begin + MESSAGE_BYTES]
-            self._writer.send(INPUT, b"%d\n" % len(piece))
-            self._writer.send(INPUT, piece)
+    def _check_input(self) -> None:
+        """Raise BrokenPipeError once the command has ended; look for that where nobody reads meanwhile."""
+        if not self._has_ended and not self._channels.was_marked:
+            self._read_ahead(0)
+        if self._has_ended or self._channels.was_marked:
+            raise BrokenPipeError(_("it has ended"))
 
-    def _end_pieces(self) -> None:
-        if self._mark is not None and not self._is_last_piece_sent:
-            self._is_last_piece_sent = True
-            with suppress(OSError):
+    def _send(self, piece: bytes | memoryview) -> None:
+        if self._is_in_pieces:
+            self._writer.send(INPUT, b"%d\n" % len(piece))
+        self._writer.send(INPUT, piece)
+
+    def _end_input(self) -> None:
+        if self._mark is None or self._is_end_sent:
+            return
+        self._is_end_sent = True
+        with suppress(OSError):  # ended by itself: its status tells
+            if self._is_in_pieces:
                 self._writer.send(INPUT, b"0\n")
+            else:
+                self._writer.end(INPUT)
 
     def _read(self, size: int, deadline_s: float | None) -> bytes:
         with self._reading:
@@ -209,18 +221,16 @@ class KubernetesProcess(Process):
             if self._closed.is_set():
                 raise self._cut(_("it was closed")) from None
             raise
-        if self._channels.was_marked:
-            self._end_pieces()
         if not data:
             self._has_ended = True
             self._writer.stop()
             self._note_what_could_not_start()
         return data
 
-    def _read_ahead(self) -> None:
-        """After a command stopped reading its input: fetch what it said last, no more than lies in the socket."""
-        limit_s = time.monotonic() + AHEAD_S
-        if self._reading.acquire(timeout=AHEAD_S):
+    def _read_ahead(self, wait_s: float) -> None:
+        """Take what the command said so far, at most 1 MiB of output, unless another thread reads."""
+        limit_s = time.monotonic() + wait_s
+        if self._reading.acquire(timeout=wait_s) if wait_s else self._reading.acquire(blocking=False):
             try:
                 with suppress(StreamCutError, TimeoutError):
                     while len(self._ahead) < AHEAD_BYTES and (data := self._receive(AHEAD_BYTES, limit_s)):
@@ -317,32 +327,32 @@ class KubernetesRunner(Runner):
         return self._variables
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bool = False) -> Process:
-        command, line = list(argv), b""
+        if not stdin:
+            script = ["sh", "-c", _WITH_VARIABLES + _WITHOUT_INPUT, "sh"] if env else []
+            upgraded = self._upgrade([*script, *argv], self._protocols, has_input=bool(env))
+            mark = None
+        else:
+            mark = f"respaldo-{secrets.token_hex(16)}"
+            upgraded = self._open_input(argv, mark, has_variables=bool(env))
+        process = KubernetesProcess(self._place, argv[0], upgraded, mark.encode() if mark else None)
         if env:
-            line = _assignments(env)
-            command = ["sh", "-c", _THEN_INPUT if stdin else _THEN_NO_INPUT, "sh", *command]
-        has_input = stdin or bool(env)
-        upgraded, mark = self._open(command, has_input=has_input, must_end=stdin)
-        process = KubernetesProcess(self._place, argv[0], upgraded, has_stdin=stdin, mark=mark)
-        if line:
-            process.begin(line)
+            process.begin(_assignments(env))
         return process
 
-    def _open(self, command: Sequence[str], *, has_input: bool, must_end: bool) -> tuple[Upgraded, bytes | None]:
-        """Start the exec by the newest protocol that the server speaks; the mark is that of input in pieces."""
-        if not must_end:
-            return self._upgrade(command, self._protocols, has_input=has_input), None
+    def _open_input(self, argv: Sequence[str], mark: str, *, has_variables: bool) -> Upgraded:
+        """Start the exec by the newest protocol that the server speaks."""
+        variables = _WITH_VARIABLES if has_variables else ""
         if V5 in self._protocols:
             try:
-                return self._upgrade(command, [V5], has_input=True), None
+                script = variables + _WITH_INPUT
+                return self._upgrade(["sh", "-c", script, "sh", mark, *argv], [V5], has_input=True)
             except ApiRefusedError as error:
                 # A server that does not know v5 refuses the handshake; nothing was started.
                 if V4 not in self._protocols or error.status not in {400, 403, 426} or "cannot" in error.reason:
                     raise
             self._protocols = (V4,)
-        mark = f"respaldo-{secrets.token_hex(16)}"
-        pieces = ["sh", "-c", _IN_PIECES, "sh", mark, *command]
-        return self._upgrade(pieces, [V4], has_input=True), mark.encode()
+        then = ["sh", "-c", variables + 'exec "$@"', "sh"] if has_variables else []
+        return self._upgrade(["sh", "-c", _IN_PIECES, "sh", mark, *then, *argv], [V4], has_input=True)
 
     def _upgrade(self, command: Sequence[str], protocols: Sequence[str], *, has_input: bool) -> Upgraded:
         place = self._place

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -112,11 +113,13 @@ class ChannelReader:
         self._is_final = True
         self._is_ended = False
         self._mark = b""
+        self._when_marked: Callable[[], None] | None = None
         self.was_marked = False
 
-    def await_mark(self, mark: bytes) -> None:
-        """Note in ``was_marked`` when this text arrives on the errors' channel."""
+    def await_mark(self, mark: bytes, then: Callable[[], None]) -> None:
+        """Note in ``was_marked`` when this text arrives on the errors' channel, and call ``then``, once."""
         self._mark = mark
+        self._when_marked = then
 
     @property
     def status(self) -> bytes:
@@ -159,8 +162,10 @@ class ChannelReader:
     def _take(self, part: memoryview) -> None:
         if self._channel == ERRORS:
             self._errors.append(part)
-            if self._mark and not self.was_marked:
-                self.was_marked = self._mark in self._errors.read()[-len(part) - len(self._mark) :]
+            is_marked = self._when_marked and self._mark in self._errors.read()[-len(part) - len(self._mark) :]
+            if is_marked and self._when_marked:
+                self.was_marked, then, self._when_marked = True, self._when_marked, None
+                then()
         elif self._channel == STATUS:
             self._status += part
             if len(self._status) > MAX_STATUS_BYTES:

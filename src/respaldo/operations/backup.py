@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from respaldo.catalog.history import identity, past_backups
-from respaldo.catalog.strategy import BackupType, Decision, StrategyPolicy, decide
+from respaldo.catalog.strategy import BackupType, Decision, Reason, StrategyPolicy, decide
 from respaldo.clock import Clock
 from respaldo.errors import DamagedError
 from respaldo.events import Listener, TypeDecided, Warned
+from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.reading import Reading
 from respaldo.postgres.server import Server
@@ -23,11 +24,13 @@ from respaldo.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupRequest:
-    """What the person asked for. ``name`` None: named by the time. ``jobs``: sessions that read at once."""
+    """What the person asked for. ``name`` None: named by the time. ``jobs``: sessions that read at once. ``is_safety``:
+    made of what a restore is about to replace."""
 
     name: str | None = None
     asked: BackupType | None = None
     replace: bool = False
+    is_safety: bool = False
     jobs: int = 2
     lock_timeout_s: int = 30
     policy: StrategyPolicy = field(default_factory=StrategyPolicy)
@@ -70,7 +73,7 @@ def run_backup(
                     reading = Reading(
                         server, writer, base, jobs=request.jobs, lock_timeout_s=request.lock_timeout_s, listen=listen
                     )
-                    return writer.commit(reading.execute(started=started, decision=decision))
+                    return writer.commit(reading.execute(started=started, decision=_told(decision, request)))
             except DamagedError as error:
                 # A base that turns out damaged only while it is read must not cost this night its backup.
                 if decision.base is None:
@@ -112,6 +115,13 @@ def _decide(
         history = past_backups(listing.manifests, failed={decision.base})
         return decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked), None
     return decision, base
+
+
+def _told(decision: Decision, request: BackupRequest) -> Decision:
+    """Return the decision as the manifest keeps it: of a safety backup, that it is one."""
+    if not request.is_safety:
+        return decision
+    return replace(decision, reason=Reason.SAFETY, text=_("of what a restore was about to replace"))
 
 
 def _free_name(repository: Repository, target: TargetPath, started: datetime) -> str:

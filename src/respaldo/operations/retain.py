@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from respaldo.catalog.retention import Retained, RetentionPolicy, Verdict, plan_retention, removal_order
-from respaldo.catalog.strategy import BackupType
+from respaldo.catalog.strategy import BackupType, Reason
 from respaldo.operations.proofs import newest_proofs
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
@@ -22,13 +23,13 @@ class RetentionPlan:
     freed_bytes: int
 
 
-def plan_target(repository: Repository, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
+def plan_target(repository: Repository, target: TargetPath, policy: RetentionPolicy, *, now: datetime) -> RetentionPlan:
     """Plan one target. Changes nothing."""
     listing = repository.backups(target)
     proofs = newest_proofs(repository, listing.manifests)
     proven = {name for name, proof in proofs.items() if not proof.has_failed}
     backups = [_retained(manifest, is_proven=manifest.name in proven) for manifest in listing.manifests]
-    verdicts = plan_retention(backups, policy)
+    verdicts = plan_retention(backups, policy, now=now)
     removals = removal_order(verdicts, backups)
     sizes = {manifest.name: manifest.totals.stored_bytes for manifest in listing.manifests}
     return RetentionPlan(
@@ -39,13 +40,15 @@ def plan_target(repository: Repository, target: TargetPath, policy: RetentionPol
     )
 
 
-def apply_retention(repository: Repository, target: TargetPath, policy: RetentionPolicy) -> RetentionPlan:
+def apply_retention(
+    repository: Repository, target: TargetPath, policy: RetentionPolicy, *, now: datetime
+) -> RetentionPlan:
     """Plan one target afresh, under its lease, and remove what the plan says. Repeatable: a second run removes nothing.
 
     Raise LockedError while another run holds the target.
     """
     with repository.acquire(target) as lease:
-        plan = plan_target(repository, target, policy)
+        plan = plan_target(repository, target, policy, now=now)
         for name in plan.removals:
             lease.check()
             repository.remove(target, name)
@@ -59,4 +62,5 @@ def _retained(manifest: Manifest, *, is_proven: bool) -> Retained:
         base=manifest.base,
         started=manifest.started,
         is_proven=is_proven,
+        is_safety=manifest.decision.code == Reason.SAFETY,
     )

@@ -7,30 +7,32 @@ import re
 from respaldo.errors import PostgresError, RespaldoError
 from respaldo.language import _
 
-_SEVERE = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal):\s+(.*)")
+# With VERBOSITY=verbose psql puts the SQLSTATE before the message; the word before that may be in any language.
+_CODED = re.compile(r"\b\w+:\s+([0-9A-Z]{5}): (.*)")
+_SEVERE = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal):\s+()(.*)")
 
 
 def explain(program: str, stderr: bytes, status: int | None = None) -> RespaldoError:
     """Return the error for a client that failed. Never holds a password: the clients do not print any."""
     text = stderr.decode(errors="replace").strip()
-    complaint = _complaint(text)
+    sqlstate, complaint = _complaint(text)
     message = _("{program} failed: {complaint}").format(
         program=program, complaint=complaint or _("exit status {status}").format(status=status)
     )
-    return PostgresError(message, hint=_hint(text))
+    return PostgresError(message, hint=_hint(text), sqlstate=sqlstate)
 
 
-def _complaint(text: str) -> str:
-    """Return the first line that names a fault, with its DETAIL, or the last line there is."""
+def _complaint(text: str) -> tuple[str, str]:
+    """Return the SQLSTATE, if told, and the first line that names a fault with its DETAIL, or the last line."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        match = _SEVERE.search(line)
+        match = _CODED.search(line) or _SEVERE.search(line)
         if match:
             detail = next(
                 (following for following in lines[number + 1 : number + 3] if following.startswith("DETAIL")), ""
             )
-            return f"{match[1]} {detail}".strip()
-    return lines[-1] if lines else ""
+            return match[1], f"{match[2]} {detail}".strip()
+    return "", lines[-1] if lines else ""
 
 
 def _hint(text: str) -> str | None:

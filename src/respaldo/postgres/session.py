@@ -25,7 +25,9 @@ class Session:
     def __init__(self, runner: Runner, tools: Tools, connection: Connection, *, database: str | None = None) -> None:
         argv = [tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only"]
         self._process: Process = runner.start(
-            [*argv, "--set=ON_ERROR_STOP=1"], env=connection.environment(database=database), stdin=True
+            [*argv, "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"],
+            env=connection.environment(database=database),
+            stdin=True,
         )
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         self.tools = tools

@@ -17,6 +17,9 @@ from respaldo.postgres.session import Session
 from respaldo.postgres.tables import Table, list_tables, require_readable
 
 _ATTEMPTS = 5
+_LOCK_NOT_AVAILABLE = "55P03"
+# Undefined table, invalid schema name: dropped since they were listed.
+_GONE = {"42P01", "3F000"}
 _LOCKS_PER_STATEMENT = 500
 
 _HOLDERS = """
@@ -128,9 +131,9 @@ class Snapshot:
                 session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE;")
             session.execute("SET LOCAL lock_timeout = 0;")
         except PostgresError as error:
-            if "lock timeout" in error.message:
+            if error.sqlstate == _LOCK_NOT_AVAILABLE:
                 raise self._blocked() from error
-            if "does not exist" not in error.message:
+            if error.sqlstate not in _GONE:
                 raise
             with self._server.open_session() as other:
                 return list_tables(other)

@@ -18,10 +18,10 @@ from blake3 import blake3
 from respaldo.clock import Clock
 from respaldo.errors import LockedError, ObjectExistsError, ObjectNotFoundError, StorageError
 from respaldo.language import _
+from respaldo.process import ProcessIdentity, identify_process, is_gone
 from respaldo.repository.fields import FieldError, parse_object
 from respaldo.repository.format import MAX_LOCK_BYTES, is_uid, lock_stem
 from respaldo.repository.manifest import format_instant, seal
-from respaldo.process import ProcessIdentity, identify_process, is_gone
 from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 
