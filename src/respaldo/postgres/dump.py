@@ -29,7 +29,9 @@ def dump_data(server: Server, snapshot: str | None, *, excluded: Sequence[Table]
 def dump_globals(server: Server) -> CommandStream:
     """Stream roles, memberships and settings as plain SQL; without passwords where this role may not read them."""
     may_read = () if server.facts.is_superuser else ("--no-role-passwords",)
-    return _stream(server, [server.tools.pg_dumpall, "--globals-only", "--no-password", *may_read, *_PLAIN])
+    argv = [server.tools.pg_dumpall, "--globals-only", "--no-password", *may_read, *_PLAIN]
+    # It runs "pg_dump -V" through a shell (find_other_exec in PostgreSQL's exec.c).
+    return _stream(server, argv, has_children=True)
 
 
 # A directory is written inside, where pg_dump can use several workers, and sent as a tar.
@@ -56,9 +58,16 @@ def _pg_dump(server: Server, snapshot: str | None, lock_timeout_s: int, options:
     return _stream(server, [*argv, f"--encoding={server.facts.encoding}", *_PLAIN, *options])
 
 
-def _stream(server: Server, argv: list[str], *, database: str | None = None) -> CommandStream:
+def _stream(
+    server: Server, argv: list[str], *, database: str | None = None, has_children: bool = False
+) -> CommandStream:
     environment = server.connection.environment(database=database)
     del environment["PGCLIENTENCODING"]
     return CommandStream(
-        server.runner, argv, env=environment, compressor=server.tools.compressor, compress=server.tools.compress_command
+        server.runner,
+        argv,
+        env=environment,
+        compressor=server.tools.compressor,
+        compress=server.tools.compress_command,
+        has_children=has_children,
     )

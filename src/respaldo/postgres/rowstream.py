@@ -75,6 +75,8 @@ class RowStream:
 
     def __iter__(self) -> Iterator[Piece]:
         trailer = yield from read_pieces(self._session.read, self._compressor, self._mark)
+        if not trailer.isdecimal():
+            raise StreamCutError(_("the stream's trailer is not the one that was asked for"))
         self.rows = int(trailer)
 
 
@@ -83,13 +85,13 @@ class RowStream:
 # Every child is waited for. An orphan falls to process 1, which in a container is PostgreSQL's postmaster: it takes a
 # child that a signal ended for a crashed backend of its own, and restarts the whole server (seen with 13 to 18).
 _PIPE = r"""
-mark=$1 compress=$2; shift 2
+mark=$1 compress=$2 ended=$3; shift 3
 exec 3<&0 4>&1
 statuses=$( {
   {
     "$@" </dev/null 3<&- 4>&- 5>&- &
     command=$!
-    ( read -r line <&3; kill -TERM "$command" ) >/dev/null 2>&1 4>&- 5>&- &
+    ( read -r line <&3; [ -n "$ended" ] && kill -TERM "$command" ) >/dev/null 2>&1 4>&- 5>&- &
     watcher=$!
     wait "$command"; echo "$?" >&5
     kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
@@ -100,16 +102,28 @@ echo "$mark" $statuses
 
 
 class CommandStream:
-    """The output of one command inside the instance, compressed there. Iterate to the end once."""
+    """The output of one command inside the instance, compressed there. Iterate to the end once.
+
+    ``has_children``: the command starts others, which ending it would orphan; without a reader it runs to its end.
+    """
 
     def __init__(
-        self, runner: Runner, argv: Sequence[str], *, env: dict[str, str], compressor: str, compress: str
+        self,
+        runner: Runner,
+        argv: Sequence[str],
+        *,
+        env: dict[str, str],
+        compressor: str,
+        compress: str,
+        has_children: bool = False,
     ) -> None:
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         self._program = argv[0].rsplit("/", 1)[-1]
         self._compressor = compressor
         self._process: Process = runner.start(
-            ["sh", "-c", _PIPE, "sh", self._mark, compress, *argv], env=env, stdin=True
+            ["sh", "-c", _PIPE, "sh", self._mark, compress, "" if has_children else "ended", *argv],
+            env=env,
+            stdin=True,
         )
 
     def __iter__(self) -> Iterator[Piece]:
@@ -123,7 +137,8 @@ class CommandStream:
                     raise explain(self._program, stderr, status) from None
                 raise
             if trailer != "0 0":
-                raise explain(self._program, self._process.stderr_tail(), int(trailer.split()[0] or 1))
+                status = int(trailer.split()[0]) if trailer[:1].isdigit() else None
+                raise explain(self._program, self._process.stderr_tail(), status)
 
     def close(self) -> None:
         """End the command, if it still runs. Harmless when repeated."""
