@@ -66,6 +66,14 @@ def is_there(runner: Runner, mark: str) -> bool:
     return runner.run(["sh", "-c", script]).status == 0
 
 
+def await_there(runner: Runner, mark: str) -> None:
+    """Wait for a command to run: an environment may answer before it does."""
+    limit = time.monotonic() + 10
+    while not is_there(runner, mark):
+        assert time.monotonic() < limit, f"{mark} does not run"
+        pause(0.1)
+
+
 def await_gone(runner: Runner, mark: str) -> None:
     limit = time.monotonic() + 10
     while is_there(runner, mark):
@@ -262,7 +270,7 @@ def test_several_commands_at_once_keep_their_streams_apart(runner: Runner) -> No
 
 def test_close_ends_a_command_that_waits_for_input(runner: Runner) -> None:
     with runner.start(["sh", "-c", "cat; : mark-input"], stdin=True) as process:
-        assert is_there(runner, "mark-input")
+        await_there(runner, "mark-input")
         process.write(b"x")
     process.close()
     await_gone(runner, "mark-input")
@@ -271,7 +279,7 @@ def test_close_ends_a_command_that_waits_for_input(runner: Runner) -> None:
 def test_close_sends_no_signal_to_a_command_that_ends_by_its_input(runner: Runner) -> None:
     script = "trap 'echo signalled >&2' TERM; read line; : mark-trap"
     with runner.start(["sh", "-c", script], stdin=True) as process:
-        assert is_there(runner, "mark-trap")
+        await_there(runner, "mark-trap")
         process.close_stdin()
         assert process.wait() == 0
     await_gone(runner, "mark-trap")

@@ -192,7 +192,8 @@ class Api:
         return _Answer(status=status, headers=headers, body=body)
 
     def _headers(self, proof: Proof) -> dict[str, str]:
-        headers = {"User-Agent": f"respaldo/{__version__}", "Accept": "application/json"}
+        # A kubelet that answers exec itself, as for the older protocol, refuses `Accept: application/json`.
+        headers = {"User-Agent": f"respaldo/{__version__}", "Accept": "*/*"}
         if proof.authorization:
             headers["Authorization"] = proof.authorization
         return headers
