@@ -27,6 +27,7 @@ COMMANDS = {
     "drill": ("respaldo.cli.drill", "drill", _("prove that a backup restores, in a throwaway instance")),
     "export": ("respaldo.cli.export", "export", _("write a backup as a file for other tools")),
     "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),
+    "rto": ("respaldo.cli.rto", "rto", _("show recovery times against their objective")),
     "retain": ("respaldo.cli.retain", "retain", _("remove backups by policy")),
 }
 

@@ -172,6 +172,14 @@ class Settings:
     retention_full: int = _setting(
         3, _whole(0), "RETENTION_FULL", flag="--retention-full", kind="N", summary=N_("full backups to keep")
     )
+    rto_objective_s: int = _setting(
+        300,
+        _whole(1),
+        "RESPALDO_RTO",
+        flag="--rto-objective",
+        kind="SECONDS",
+        summary=N_("seconds within which a recovery should be done"),
+    )
     time_zone: str | None = _setting(
         None,
         _zone,

@@ -1,0 +1,1 @@
+"""What is counted of past runs, and what the numbers say. Pure."""
