@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="[default: build/bench.json]")
     parser.add_argument("--page", action="store_true", help="write the results into docs/benchmarks.md")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the container goes with the run, however it ends
     command = "python -m bench " + " ".join(sys.argv[1:] if arguments is None else arguments)
     return {"compare": _compare, "memory": memory.main, "list": listing.main}[options.what](options, command.strip())
 

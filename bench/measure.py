@@ -87,7 +87,11 @@ def measure(script: str, probe: ContainerProbe, *, variables: Mapping[str, str] 
     reader = threading.Thread(target=_drain, args=(process, said))
     sampler.start()
     reader.start()
-    _pid, status, usage = os.wait4(process.pid, 0)
+    try:
+        _pid, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        raise
     wall_s = time.monotonic() - begun
     sampler.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
