@@ -11,6 +11,7 @@ from respaldo.cli.main import run_guarded
 from respaldo.cli.options import help_of
 from respaldo.cli.printing import Output
 from respaldo.config.settings import Settings
+from respaldo.errors import UsageError
 from respaldo.language import _
 
 RETENTION_FLAGS = ("retention_daily", "retention_weekly", "retention_monthly", "retention_full")
@@ -68,6 +69,10 @@ def run_flat(arguments: argparse.Namespace) -> int:
 
 
 def _dispatch(arguments: argparse.Namespace) -> None:
+    if not arguments.restore and (arguments.restore_file is not None or arguments.to is not None):
+        raise UsageError(
+            _("--restore-file and --to belong to --restore"), hint=_("add --restore, or leave them out to back up")
+        )
     output = Output(verbose=arguments.verbose, quiet=arguments.quiet, no_color=arguments.no_color)
     settings = _settings(arguments)
     if arguments.list_backups:

@@ -16,6 +16,7 @@ from respaldo.errors import RepositoryError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.repository.proof import Proof, ProofKind
+from respaldo.repository.format import REPOSITORY
 from respaldo.repository.records import DamagedBackup, Manifest
 from respaldo.units import format_count, format_size
 
@@ -63,6 +64,8 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
         print(_("Files of other programs in {directory}:").format(directory=settings.repository))
         for path in files:
             print(f"  {path.name}  {format_size(path.stat().st_size)}")
+    for other in damaged[1:]:
+        output.warn(other.error.message)
     if damaged:
         raise damaged[0].error
     return manifests
@@ -80,7 +83,8 @@ def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup
     try:
         repository = app.open_repository()
     except RepositoryError as error:
-        if error.exit_code != RepositoryError.exit_code or _has_content(Path(settings.repository)):
+        is_other = (Path(settings.repository) / REPOSITORY).exists()
+        if error.exit_code != RepositoryError.exit_code or is_other or _has_content(Path(settings.repository)):
             raise
         return [], []
     listings = [repository.backups(target) for target in repository.targets()]

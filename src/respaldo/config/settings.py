@@ -17,10 +17,10 @@ def _text(value: str) -> str:
     return value
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
     def parse(value: str) -> int:
         number = int(value)
-        if number < least:
+        if not least <= number <= most:
             raise ValueError
         return number
 
@@ -99,7 +99,7 @@ class Settings:
         summary=N_("host or socket directory of a local server"),
     )
     port: int | None = _setting(
-        None, _whole(1), "RESPALDO_PORT", flag="--port", kind="PORT", summary=N_("port of a local server")
+        None, _whole(1, 65535), "RESPALDO_PORT", flag="--port", kind="PORT", summary=N_("port of a local server")
     )
     database: str | None = _setting(
         None, _text, "RESPALDO_DATABASE", flag="--database", kind="NAME", summary=N_("database to back up")
@@ -120,7 +120,7 @@ class Settings:
     )
     jobs: int = _setting(
         max(2, min(4, os.cpu_count() or 2)),
-        _whole(1),
+        _whole(1, 256),
         "RESPALDO_JOBS",
         flag="--jobs",
         kind="N",

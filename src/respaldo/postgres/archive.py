@@ -11,6 +11,7 @@ from respaldo.environments.base import Process
 from respaldo.errors import PostgresError
 from respaldo.language import _
 from respaldo.postgres.complaints import explain
+from respaldo.postgres.identifiers import conninfo
 from respaldo.postgres.server import Server
 
 # pg_restore takes several workers only for a file, so the archive lies in one while it runs. Its size is compared:
@@ -55,7 +56,8 @@ def restore_section(server: Server, database: str, archive: bytes, section: str,
 
     Raise PostgresError that lists the statements that failed: one is enough.
     """
-    argv = [server.tools.pg_restore, "--no-password", f"--section={section}", f"--jobs={jobs}", f"--dbname={database}"]
+    argv = [server.tools.pg_restore, "--no-password", f"--section={section}", f"--jobs={jobs}"]
+    argv.append(f"--dbname={conninfo(database)}")
     _run(server, argv, archive, database)
 
 
@@ -73,7 +75,7 @@ def table_script(server: Server, archive: bytes, schema: str, name: str) -> byte
 def restore_archive(server: Server, database: str, pieces: Iterable[bytes], *, is_directory: bool, jobs: int) -> None:
     """Restore a whole archive of another program: custom or tar as it streams, a directory (packed as a tar) from a
     copy inside the instance, with several workers. Raise PostgresError that lists the statements that failed."""
-    argv = [server.tools.pg_restore, "--no-password", f"--dbname={database}"]
+    argv = [server.tools.pg_restore, "--no-password", f"--dbname={conninfo(database)}"]
     environment = server.connection.environment(database=database)
     if is_directory:
         argv = ["sh", "-c", _WITH_DIRECTORY, "sh", *argv, f"--jobs={jobs}"]

@@ -94,5 +94,6 @@ def _lookup(runner: Runner, variables: Mapping[str, str], names: tuple[str, ...]
                     ),
                     hint=_("give the user and the password with --user and RESPALDO_PASSWORD"),
                 )
-            return read.stdout.decode().removesuffix("\n")
+            # As the image's own "$(< file)" reads it.
+            return read.stdout.decode(errors="replace").rstrip("\n")
     return None

@@ -17,6 +17,12 @@ def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def conninfo(database: str) -> str:
+    """Return a database's name as a client's ``--dbname`` takes it: one with ``=`` in it, or that begins as a URI,
+    would be read as a whole connection string (PostgreSQL 18, app-pgrestore)."""
+    return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def qualify(schema: str, name: str) -> str:
     """Return ``"schema"."name"``."""
     return f"{quote_identifier(schema)}.{quote_identifier(name)}"
