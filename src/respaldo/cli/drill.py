@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -14,7 +16,7 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
 from respaldo.errors import ProofFailedError
 from respaldo.language import N_, _
-from respaldo.repository.proof import Proof, Verdict
+from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
 from respaldo.units import format_duration
 
@@ -34,12 +36,19 @@ _PHASES = {
     type=click.Choice(["volume", "table-drop", "scramble", "index-corruption", "random"]),
     help=_("destroy the throwaway copy like this, and recover it"),
 )
+@click.option(
+    "--due", metavar="DAYS", type=click.IntRange(0), help=_("drill each target whose newest proof is older than this")
+)
 @setting_options("environment", "database", "jobs")
 @json_option
 @click.pass_context
-def drill(context: click.Context, /, flags: dict[str, Any], name: str, disaster: str | None, as_json: bool) -> None:
+def drill(
+    context: click.Context, /, flags: dict[str, Any], name: str, disaster: str | None, due: int | None, as_json: bool
+) -> None:
     """Drill a backup."""
-    run_drill_command(context.obj, load_settings(context, flags), name, disaster, as_json=as_json)
+    settings = load_settings(context, flags)
+    manifests = [choose_backup(settings, name)] if due is None else find_due(settings, due)
+    run_drill_command(context.obj, settings, [one for one in manifests if one], disaster, as_json=as_json)
 
 
 drill.help = _(
@@ -54,6 +63,7 @@ Examples:
   respaldo drill
   respaldo drill backup_20261124_020000
   respaldo drill latest --disaster random
+  respaldo drill --due 7
 
 \b
 Exit codes: 0 proven; 2 wrong use; 10 no such backup; 40 environment; 50 failed or inconclusive.
@@ -61,29 +71,54 @@ Exit codes: 0 proven; 2 wrong use; 10 no such backup; 40 environment; 50 failed 
 )
 
 
-def run_drill_command(output: Output, settings: Settings, name: str, disaster: str | None, *, as_json: bool) -> None:
-    """Drill and print; raise ProofFailedError for every verdict but proven."""
+def find_due(settings: Settings, days: int) -> list[Manifest]:
+    """Return the newest backup of each target that no drill has proven for so many days."""
+    app = App(settings)
+    repository = app.open_repository()
+    due = []
+    for target in repository.targets():
+        manifests = repository.backups(target).manifests
+        proven = [
+            proof.made
+            for manifest in manifests
+            for proof in repository.proofs(manifest)
+            if proof.kind is ProofKind.DRILL and proof.verdict is Verdict.PROVEN
+        ]
+        if manifests and (not proven or app.clock.now() - max(proven) > timedelta(days=days)):
+            due.append(manifests[-1])
+    return due
+
+
+def run_drill_command(
+    output: Output, settings: Settings, manifests: Sequence[Manifest], disaster: str | None, *, as_json: bool
+) -> None:
+    """Drill and print; raise ProofFailedError where a verdict is not proven, once all were drilled."""
     from respaldo.operations.disaster import Disaster
     from respaldo.operations.drill import DrillRequest, run_drill
 
-    manifest = choose_backup(settings, name)
-    if manifest is None:
-        return
     app = App(settings)
     repository = app.open_repository()
-    reader = repository.reader(manifest.target, manifest.name)
-    request = DrillRequest(disaster=Disaster.parse(disaster), jobs=settings.jobs)
-    with Progress(output, _("restoring")) as listen:
-        proof = run_drill(app.find_environment(), repository, reader, request, clock=app.clock, listen=listen)
+    proofs: list[tuple[Manifest, Proof]] = []
+    for manifest in manifests:
+        reader = repository.reader(manifest.target, manifest.name)
+        request = DrillRequest(disaster=Disaster.parse(disaster), jobs=settings.jobs)
+        with Progress(output, _("restoring")) as listen:
+            proof = run_drill(app.find_environment(), repository, reader, request, clock=app.clock, listen=listen)
+        proofs.append((manifest, proof))
+        if not as_json:
+            _print(manifest, proof)
     if as_json:
-        output.print_json({"name": manifest.name, **proof_document(proof)})
-    else:
-        _print(manifest, proof)
-    if proof.verdict is not Verdict.PROVEN:
-        raise ProofFailedError(
-            _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
-            hint=_("make a full backup now, and drill that one"),
-        )
+        output.print_json([{"name": manifest.name, **proof_document(proof)} for manifest, proof in proofs])
+    elif not proofs:
+        print(_("no drill is due"))
+    for manifest, proof in proofs:
+        if proof.verdict is not Verdict.PROVEN:
+            raise ProofFailedError(
+                _("the drill of {name} ended {verdict}").format(
+                    name=manifest.name, verdict=_(_VERDICTS[proof.verdict])
+                ),
+                hint=_("make a full backup now, and drill that one"),
+            )
 
 
 def _print(manifest: Manifest, proof: Proof) -> None:

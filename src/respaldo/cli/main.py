@@ -24,6 +24,7 @@ COMMANDS = {
     "backup": ("respaldo.cli.backup", "backup", _("back up a database, full or incremental")),
     "list": ("respaldo.cli.list", "list_command", _("show the backups, newest last")),
     "check": ("respaldo.cli.check", "check", _("read the backups and say what is damaged")),
+    "doctor": ("respaldo.cli.doctor", "doctor", _("say what would go wrong, and what to do about it")),
     "drill": ("respaldo.cli.drill", "drill", _("prove that a backup restores, in a throwaway instance")),
     "export": ("respaldo.cli.export", "export", _("write a backup as a file for other tools")),
     "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),

@@ -27,6 +27,12 @@ def _whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
     return parse
 
 
+def _truth(value: str) -> bool:
+    if value.lower() not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
+        raise ValueError
+    return value.lower() in {"1", "true", "yes", "on"}
+
+
 def _share(value: str) -> float:
     number = float(value)
     if not 0 < number <= 10:
@@ -76,7 +82,7 @@ class Settings:
         "RESPALDO_ENVIRONMENT",
         flag="--environment",
         kind="NAME",
-        summary=N_("where PostgreSQL runs: docker, local, auto"),
+        summary=N_("where PostgreSQL runs: docker, kubernetes, local, auto"),
     )
     container: str | None = _setting(
         None,
@@ -87,8 +93,54 @@ class Settings:
         kind="NAME",
         summary=N_("container that runs PostgreSQL"),
     )
+    pod: str | None = _setting(
+        None,
+        _text,
+        "POD_NAME",
+        flag="--pod",
+        kind="NAME",
+        summary=N_("pod that runs PostgreSQL, or its StatefulSet, Deployment or cluster"),
+    )
+    namespace: str | None = _setting(
+        None,
+        _text,
+        "NAMESPACE",
+        "KUBE_NAMESPACE",
+        flag="--namespace",
+        kind="NAME",
+        summary=N_("Kubernetes namespace to look in"),
+    )
+    all_namespaces: bool = _setting(
+        False,
+        _truth,
+        "RESPALDO_ALL_NAMESPACES",
+        flag="--all-namespaces",
+        kind="",
+        summary=N_("look in every namespace of the cluster"),
+    )
+    k8s_container: str | None = _setting(
+        None,
+        _text,
+        "RESPALDO_K8S_CONTAINER",
+        flag="--k8s-container",
+        kind="NAME",
+        summary=N_("container of the pod that runs PostgreSQL"),
+    )
+    context: str | None = _setting(
+        None,
+        _text,
+        "RESPALDO_CONTEXT",
+        flag="--context",
+        kind="NAME",
+        summary=N_("context of the kubeconfig, whose path is in KUBECONFIG"),
+    )
     labels: Mapping[str, str] | None = _setting(
-        None, _labels, "RESPALDO_LABELS", flag="--labels", kind="K=V[,K=V]", summary=N_("labels that the container has")
+        None,
+        _labels,
+        "RESPALDO_LABELS",
+        flag="--labels",
+        kind="K=V[,K=V]",
+        summary=N_("labels that the container or the pod has"),
     )
     host: str | None = _setting(
         None,
@@ -171,6 +223,14 @@ class Settings:
     )
     retention_full: int = _setting(
         3, _whole(0), "RETENTION_FULL", flag="--retention-full", kind="N", summary=N_("full backups to keep")
+    )
+    rpo_objective_h: int = _setting(
+        24,
+        _whole(1),
+        "RESPALDO_RPO",
+        flag="--rpo-objective",
+        kind="HOURS",
+        summary=N_("hours that the newest backup may be old"),
     )
     rto_objective_s: int = _setting(
         300,

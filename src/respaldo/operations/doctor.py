@@ -1,0 +1,174 @@
+"""One page about a target before the bad day: what would go wrong, each thing with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from respaldo.errors import PostgresError
+from respaldo.language import _
+from respaldo.operations.proofs import newest_proofs
+from respaldo.postgres.databases import RESTORING
+from respaldo.postgres.server import Server
+from respaldo.postgres.tables import list_tables, require_readable
+from respaldo.repository.records import TargetPath
+from respaldo.repository.repository import Repository
+from respaldo.units import format_count, format_duration, format_size
+
+# The coordinator and two pg_dump, one after the other, hold a lock on each table; half of the table stays for others.
+_LOCKS_PER_TABLE = 2
+_PROOF_AGE = timedelta(days=30)
+
+_CONDITION = """
+SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size_bytes,
+       pg_catalog.current_setting('max_locks_per_transaction')::int8
+         * (pg_catalog.current_setting('max_connections')::int8
+            + pg_catalog.current_setting('max_prepared_transactions')::int8) AS locks,
+       pg_catalog.current_setting('data_checksums') AS checksums,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'f') AS foreign_tables,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence = 'u') AS unlogged,
+       (SELECT coalesce(pg_catalog.string_agg(DISTINCT setting, ', '), '') FROM (
+          SELECT pg_catalog.unnest(setconfig) AS setting FROM pg_catalog.pg_db_role_setting
+           WHERE setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user))
+             AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database
+                                      WHERE datname = pg_catalog.current_database()))) s
+         WHERE setting LIKE '%timeout=%') AS timeouts,
+       (SELECT coalesce(pg_catalog.string_agg(datname, ', '), '') FROM pg_catalog.pg_database
+         WHERE pg_catalog.strpos(datname, '{restoring}') > 0) AS leftovers,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_extension) AS extensions"""
+
+
+class State(StrEnum):
+    """How a thing stands."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """One thing that was looked at. ``remedy`` is empty where all is well."""
+
+    state: State
+    text: str
+    remedy: str = ""
+
+
+def examine(
+    server: Server, repository: Repository | None, target: TargetPath, *, now: datetime, objective: timedelta
+) -> list[Symptom]:
+    """Look at a target and its backups, and return what was seen. Changes nothing. ``repository`` None: there is none
+    yet; ``objective``: how old the newest backup may be."""
+    return [*_server(server), *_backups(repository, target, now=now, objective=objective)]
+
+
+def _server(server: Server) -> Iterator[Symptom]:
+    facts = server.facts
+    with server.open_session() as session:
+        tables = list_tables(session)
+        found = next(session.query(_CONDITION.format(restoring=RESTORING)))
+    count = sum(table.is_lockable for table in tables)
+    yield Symptom(
+        state=State.GOOD,
+        text=_("PostgreSQL {version}, {size}, {tables} tables").format(
+            version=facts.short_version, size=format_size(found["size_bytes"]), tables=format_count(count)
+        ),
+    )
+    try:
+        require_readable(tables, facts)
+    except PostgresError as error:
+        yield Symptom(state=State.BAD, text=error.message, remedy=error.hint or "")
+    if not facts.is_superuser:
+        yield Symptom(
+            state=State.NOTE,
+            text=_("role {role} may not read passwords: roles are saved without them").format(role=facts.role),
+            remedy=_("back up as a superuser: --user"),
+        )
+    if count * _LOCKS_PER_TABLE > found["locks"]:
+        yield Symptom(
+            state=State.BAD,
+            text=_("{tables} tables need more locks than the server has ({locks})").format(
+                tables=format_count(count), locks=format_count(found["locks"])
+            ),
+            remedy=_("raise max_locks_per_transaction on the server and restart it"),
+        )
+    yield from _remarks(server, found)
+
+
+def _remarks(server: Server, found: dict[str, object]) -> Iterator[Symptom]:
+    if found["checksums"] == "off":
+        yield Symptom(
+            state=State.NOTE,
+            text=_("data checksums are off: the server does not notice damage on its disk"),
+            remedy=_("stop the server and run pg_checksums --enable"),
+        )
+    if found["foreign_tables"]:
+        yield Symptom(
+            state=State.NOTE,
+            text=_("{count} foreign tables: their rows live elsewhere and are not backed up").format(
+                count=found["foreign_tables"]
+            ),
+            remedy=_("back up the server that holds them"),
+        )
+    if found["unlogged"]:
+        yield Symptom(
+            state=State.NOTE,
+            text=_("{count} unlogged tables: they are backed up, but a crash of the server empties them").format(
+                count=found["unlogged"]
+            ),
+            remedy="ALTER TABLE … SET LOGGED",
+        )
+    if found["timeouts"]:
+        yield Symptom(
+            state=State.GOOD,
+            text=_("timeouts set on the role or the database do not stop a backup: {names}").format(
+                names=found["timeouts"]
+            ),
+        )
+    if found["leftovers"]:
+        yield Symptom(
+            state=State.NOTE,
+            text=_("a restore that died left {names}").format(names=found["leftovers"]),
+            remedy=_("the next restore drops it"),
+        )
+    if server.tools.compressor != "zstd":
+        yield Symptom(
+            state=State.NOTE,
+            text=_("the image has no zstd: backups take longer"),
+            remedy=_("use an image with zstd; the official ones have it"),
+        )
+
+
+def _backups(
+    repository: Repository | None, target: TargetPath, *, now: datetime, objective: timedelta
+) -> Iterator[Symptom]:
+    listing = repository.backups(target) if repository else None
+    if repository is None or listing is None or not listing.manifests:
+        yield Symptom(state=State.BAD, text=_("there is no backup yet"), remedy="respaldo backup")
+        return
+    for damaged in listing.damaged:
+        yield Symptom(state=State.BAD, text=damaged.error.message, remedy="respaldo check")
+    newest = listing.manifests[-1]
+    age = now - newest.started
+    yield Symptom(
+        state=State.BAD if age > objective else State.GOOD,
+        text=_("newest backup: {name}, {age} old").format(
+            name=newest.name, age=format_duration(max(0.0, age.total_seconds()))
+        ),
+        remedy="respaldo backup" if age > objective else "",
+    )
+    proofs = newest_proofs(repository, listing.manifests)
+    failed = [name for name, proof in proofs.items() if proof.has_failed]
+    proven = [proof.made for proof in proofs.values() if not proof.has_failed]
+    if failed:
+        yield Symptom(
+            state=State.BAD,
+            text=_("a drill or a check failed: {names}").format(names=", ".join(failed)),
+            remedy="respaldo backup --type full",
+        )
+    if not proven or now - max(proven) > _PROOF_AGE:
+        yield Symptom(state=State.NOTE, text=_("no backup was proven in the last 30 days"), remedy="respaldo drill")
