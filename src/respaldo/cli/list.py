@@ -15,8 +15,8 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
-from respaldo.repository.proof import Proof, ProofKind
 from respaldo.repository.format import REPOSITORY
+from respaldo.repository.proof import Proof, ProofKind
 from respaldo.repository.records import DamagedBackup, Manifest
 from respaldo.units import format_count, format_size
 
