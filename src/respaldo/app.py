@@ -51,7 +51,7 @@ class App:
                 image=instance.image,
                 database=server.connection.database,
                 server_version=server.facts.short_version,
-                by_itself=settings.container is None and settings.labels is None and settings.host is None,
+                by_itself=(settings.container, settings.pod, settings.labels, settings.host) == (None,) * 4,
             )
         )
         return server
@@ -135,17 +135,29 @@ class App:
         forced = settings.environment if settings.environment != "auto" else None
         if forced is None and settings.host is not None:
             forced = "local"
+        if forced is None and (settings.pod or settings.k8s_container or settings.context or settings.all_namespaces):
+            forced = "kubernetes"
         return detect(self._environments(), forced)
 
     def _find_instance(self) -> tuple[Environment, Instance]:
         from respaldo.environments.detect import choose
 
         environment = self.find_environment()
-        query = InstanceQuery(name=self.settings.container, labels=self.settings.labels or {})
+        settings = self.settings
+        name = settings.pod if environment.name == "kubernetes" else settings.container
+        query = InstanceQuery(name=name, labels=settings.labels or {})
         return environment, choose(environment, query)
 
     def _environments(self) -> Sequence[Environment]:
         from respaldo.environments.docker import DockerEnvironment
+        from respaldo.environments.kubernetes import KubernetesEnvironment
         from respaldo.environments.local import LocalEnvironment
 
-        return [DockerEnvironment(), LocalEnvironment(self.settings.host, self.settings.port)]
+        settings = self.settings
+        kubernetes = KubernetesEnvironment(
+            context=settings.context,
+            namespace=settings.namespace,
+            all_namespaces=settings.all_namespaces,
+            container=settings.k8s_container,
+        )
+        return [DockerEnvironment(), kubernetes, LocalEnvironment(settings.host, settings.port)]

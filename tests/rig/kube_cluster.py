@@ -168,6 +168,65 @@ def _full_name(image: str) -> str:
     return f"docker.io/{image}" if "/" in image else f"docker.io/library/{image}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresPod:
+    """A pod that serves PostgreSQL, as its superuser sees it."""
+
+    cluster: KubernetesCluster
+    namespace: str
+    name: str
+    database: str
+
+    def exec(self, argv: Sequence[str], stdin: bytes | None = None) -> bytes:
+        """Run a command in the pod's container and return its output."""
+        options = ["--stdin"] if stdin is not None else []
+        place = ["--namespace", self.namespace, self.name, "--container", "postgres"]
+        return self.cluster.kubectl("exec", *options, *place, "--", *argv, stdin=stdin)
+
+    def psql(self, sql: str, database: str | None = None) -> str:
+        """Run statements one by one and return what they print: unaligned, tuples only."""
+        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.database, "-f", "-"]
+        return self.exec(argv, sql.encode()).decode().removesuffix("\n")
+
+    def pg_dump(self, *options: str, database: str | None = None) -> bytes:
+        """Return what the container's own ``pg_dump`` writes."""
+        return self.exec(["pg_dump", "-U", "postgres", "-d", database or self.database, *options])
+
+    def contents(self, database: str | None = None) -> list[bytes]:
+        """Return all that ``pg_dump`` says of a database, its lines in order, for comparison with another's."""
+        lines = self.pg_dump("--encoding=UTF8", database=database).splitlines()
+        return sorted(line for line in lines if not line.startswith((b"\\restrict", b"\\unrestrict")))
+
+
+def postgres_set(cluster: KubernetesCluster, namespace: str, name: str, **options: Any) -> PostgresPod:
+    """Make a StatefulSet of one PostgreSQL 15, its password in a Secret, and wait until it serves."""
+    cluster.load("postgres:15")
+    metadata = {"name": name, "namespace": namespace}
+    reference = {"secretKeyRef": {"name": name, "key": "password"}}
+    settings = [
+        {"name": "POSTGRES_PASSWORD", "valueFrom": reference},
+        {"name": "POSTGRES_DB", "value": "tienda"},
+        {"name": "POSTGRES_INITDB_ARGS", "value": "--no-sync"},
+        {"name": "PGDATA", "value": "/data/pgdata"},
+    ]
+    # The entrypoint's temporary server listens on its socket alone: an answer on TCP is the final one's.
+    probe = ["psql", "-d", "postgres://postgres:contrase%C3%B1a@127.0.0.1/tienda", "-c", "SELECT 1"]
+    document = stateful_set(
+        name,
+        "postgres:15",
+        environment=settings,
+        probe=probe,
+        volumes=[{"name": "data", "emptyDir": {}}],
+        mounts=[{"name": "data", "mountPath": "/data"}],
+        **options,
+    )
+    document["metadata"] = metadata
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "contraseña"}}
+    cluster.apply(secret, document)
+    cluster.wait_ready(namespace, f"{name}-0")
+    return PostgresPod(cluster=cluster, namespace=namespace, name=f"{name}-0", database="tienda")
+
+
 def stateful_set(
     name: str,
     image: str,

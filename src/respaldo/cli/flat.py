@@ -14,6 +14,7 @@ from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.language import _
 
+KUBERNETES_FLAGS = ("pod", "namespace", "k8s_container")
 RETENTION_FLAGS = ("retention_daily", "retention_weekly", "retention_monthly", "retention_full")
 
 
@@ -21,17 +22,21 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the documented flags."""
     parser = argparse.ArgumentParser(
         prog="backup_orchestrator.py",
-        description=_("back up PostgreSQL in Docker, and list and restore the backups"),
+        description=_("back up PostgreSQL in Docker or Kubernetes, and list and restore the backups"),
         epilog=_("without flags: find PostgreSQL, decide between full and incremental, and back up"),
     )
     parser.add_argument("--name", "-n", metavar="NAME", help=_("the backup's name [default: backup_DATE_TIME]"))
     parser.add_argument("--dir", "-d", dest="repository", metavar="DIR", help=_help("repository"))
     parser.add_argument("--container", "-c", metavar="NAME", help=_help("container"))
+    parser.add_argument("--pod", metavar="NAME", help=_help("pod"))
+    parser.add_argument("--namespace", metavar="NAME", help=_help("namespace"))
+    parser.add_argument("--k8s-container", metavar="NAME", help=_help("k8s_container"))
     parser.add_argument("--labels", metavar="K=V[,K=V]", help=_help("labels"))
     parser.add_argument("--database", metavar="NAME", help=_help("database"))
     parser.add_argument("--user", metavar="NAME", help=_help("user"))
     places = parser.add_mutually_exclusive_group()
     places.add_argument("--force-docker", action="store_true", help=_("use Docker"))
+    places.add_argument("--force-kubernetes", action="store_true", help=_("use Kubernetes"))
     places.add_argument(
         "--auto-detect", action="store_true", help=_("find the environment, which is what happens anyway")
     )
@@ -101,10 +106,12 @@ def _back_up(output: Output, settings: Settings, arguments: argparse.Namespace) 
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    names = ("repository", "container", "labels", "database", "user", *RETENTION_FLAGS)
+    names = ("repository", "container", "labels", "database", "user", *KUBERNETES_FLAGS, *RETENTION_FLAGS)
     flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     if arguments.force_docker:
         flags["environment"] = "docker"
+    elif arguments.force_kubernetes:
+        flags["environment"] = "kubernetes"
     elif arguments.auto_detect:
         flags["environment"] = "auto"
     return Settings.load(flags, os.environ)

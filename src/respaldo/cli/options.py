@@ -16,7 +16,9 @@ from respaldo.language import _
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _DECLARED = {one.name: one for one in fields(Settings)}
-SERVER = ("environment", "container", "labels", "host", "port", "database", "user")
+KUBERNETES = ("pod", "namespace", "all_namespaces", "k8s_container", "context")
+SERVER = ("environment", "container", *KUBERNETES, "labels", "host", "port", "database", "user")
+_SHORT = {"all_namespaces": "-A"}
 
 
 def setting_options(*names: str) -> Callable[[Command], Command]:
@@ -39,7 +41,7 @@ def help_of(name: str) -> str:
     """Return a setting's help: what it is, its default, its environment variables."""
     declared = _DECLARED[name]
     text = _(declared.metadata["summary"])
-    if declared.default is not MISSING and declared.default is not None:
+    if declared.default is not MISSING and declared.default is not None and declared.metadata["kind"]:
         shown = declared.metadata.get("shown")
         text += " " + _("[default: {value}]").format(value=_(shown) if shown else declared.default)
     return text + f" [env: {', '.join(declared.metadata['variables'])}]"
@@ -47,7 +49,10 @@ def help_of(name: str) -> str:
 
 def _option(name: str) -> Callable[[Any], Any]:
     metadata = _DECLARED[name].metadata
-    return click.option(metadata["flag"], name, metavar=metadata["kind"], default=None, help=help_of(name))
+    flags = [metadata["flag"], *([_SHORT[name]] if name in _SHORT else []), name]
+    if not metadata["kind"]:
+        return click.option(*flags, is_flag=True, flag_value="true", default=None, type=str, help=help_of(name))
+    return click.option(*flags, metavar=metadata["kind"], default=None, help=help_of(name))
 
 
 def load_settings(context: click.Context, flags: dict[str, Any]) -> Settings:

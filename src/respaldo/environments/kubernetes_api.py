@@ -78,6 +78,7 @@ class Api:
         self._pause = pause
         self._lock = threading.Lock()
         self._context: tuple[Proof, ssl.SSLContext] | None = None
+        self._has_answered = False
 
     def probe(self, timeout_s: float) -> None:
         """Ask once, without repeating, whether the server answers and accepts the login."""
@@ -132,13 +133,15 @@ class Api:
         while True:
             answer = attempt()
             if isinstance(answer, _Answer):
+                self._has_answered = True
                 if answer.status == 401 and not is_renewed:
                     is_renewed = True
                     self.cluster.login.forget()
                     continue
                 if answer.status not in _PASSING or not pauses:
                     return answer
-            elif not pauses or isinstance(answer, ssl.SSLCertVerificationError | socket.gaierror):
+            elif not pauses or not self._has_answered:
+                # Where nobody ever answered, waiting helps nobody: the address is wrong, or the cluster is down.
                 raise unreachable(self.cluster, answer) from answer
             pause_s = pauses.pop(0)
             if isinstance(answer, _Answer):

@@ -1,0 +1,113 @@
+"""The program on a real cluster: a database in a StatefulSet, there and back, from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
+
+ROOT = Path(__file__).parents[2]
+SHOP = """
+CREATE TABLE clientes (id int PRIMARY KEY, nombre text NOT NULL);
+CREATE TABLE pedidos (id bigserial PRIMARY KEY, cliente int REFERENCES clientes, nota text, foto bytea,
+  hecho timestamptz);
+INSERT INTO clientes SELECT n, 'Ñandú ' || n FROM generate_series(1, 500) n;
+INSERT INTO pedidos (cliente, nota, foto, hecho)
+SELECT n % 500 + 1, repeat(md5(n::text), 8), decode(md5(n::text), 'hex'), '2026-01-01'::timestamptz + n * interval '1s'
+  FROM generate_series(1, 200000) n;
+CREATE INDEX ON pedidos (hecho);
+CREATE VIEW ultimos AS SELECT * FROM pedidos ORDER BY hecho DESC LIMIT 10;
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres(kubernetes_cluster: KubernetesCluster) -> Iterator[PostgresPod]:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = postgres_set(kubernetes_cluster, namespace, "tienda-db")
+        pod.psql(SHOP)
+        yield pod
+
+
+def run(cluster: KubernetesCluster, program: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = {**keep, "PYTHONPATH": str(ROOT / "src"), "KUBECONFIG": str(cluster.kubeconfig), **variables}
+    command = [sys.executable, *program]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+
+
+def respaldo(pod: PostgresPod, repository: Path, *words: str, **variables: str) -> Any:
+    done = run(pod.cluster, ["-m", "respaldo", "--repository", str(repository), *words], **variables)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_full_and_incremental_of_a_stateful_set_restore_to_what_it_was(postgres: PostgresPod, tmp_path: Path) -> None:
+    place = ["--pod", postgres.name, "--namespace", postgres.namespace]
+    full = respaldo(postgres, tmp_path, "backup", *place, "--json")
+    assert (full["type"], full["database"], full["environment"]) == ("full", "tienda", "kubernetes")
+    assert full["instance"] == f"{postgres.namespace}.tienda-db-0"
+    was = postgres.contents()
+    postgres.psql("UPDATE pedidos SET nota = 'cambiado' WHERE id % 1000 = 7; INSERT INTO clientes VALUES (501, 'Otra')")
+    # By itself: the namespace holds one server.
+    incremental = respaldo(
+        postgres, tmp_path, "backup", "--environment", "kubernetes", "--json", NAMESPACE=postgres.namespace
+    )
+    assert (incremental["type"], incremental["base"]) == ("incremental", full["name"])
+    assert incremental["stored_bytes"] < full["stored_bytes"] / 4
+    for backup, expected in ((full, was), (incremental, postgres.contents())):
+        to = f"de_{backup['type']}"
+        respaldo(postgres, tmp_path, "restore", backup["name"], "--to", to, *place, "--json")
+        assert postgres.contents(to) == expected
+
+
+def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_path: Path) -> None:
+    words = ["backup_orchestrator.py", "--dir", str(tmp_path), "--force-kubernetes", "--json"]
+    by_labels = [*words, "--namespace", postgres.namespace, "--labels", "app=tienda-db", "--name", "por_etiquetas"]
+    done = run(postgres.cluster, by_labels)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["instance"] == f"{postgres.namespace}.tienda-db-0"
+    variables = {"POD_NAME": "tienda-db", "KUBE_NAMESPACE": postgres.namespace}
+    done = run(postgres.cluster, [*words, "--k8s-container", "postgres", "--name", "por_nombre"], **variables)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["type"] == "incremental"
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["--pod", "no-such-pod"], "no-such-pod", "--pod"),
+        (["--k8s-container", "no-such-container"], "postgres", "--k8s-container"),
+        (["--labels", "app=other"], "app=other", "--pod"),
+        (["--context", "no-such-context"], "no-such-context", "respaldo-test"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line_and_a_hint(
+    postgres: PostgresPod, tmp_path: Path, words: list[str], message: str, hint: str
+) -> None:
+    place = ["--environment", "kubernetes", "--namespace", postgres.namespace]
+    command = ["-m", "respaldo", "--repository", str(tmp_path), "backup", *place, *words]
+    done = run(postgres.cluster, command, RESPALDO_LANG="en")
+    assert done.returncode == 2
+    said, advice = done.stderr.splitlines()
+    assert message in said
+    assert hint in advice
+
+
+def test_cluster_that_does_not_answer_is_one_clear_line(postgres: PostgresPod, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "config"
+    text = postgres.cluster.kubeconfig.read_text()
+    kubeconfig.write_text(text.replace("https://127.0.0.1:16443", "https://127.0.0.1:1"))
+    command = ["-m", "respaldo", "--repository", str(tmp_path), "backup", "--pod", "x"]
+    done = run(postgres.cluster, command, KUBECONFIG=str(kubeconfig), RESPALDO_LANG="en")
+    if not postgres.cluster.is_own:
+        pytest.skip("another's cluster listens elsewhere")
+    assert done.returncode == 40
+    assert "https://127.0.0.1:1 (context respaldo-test) cannot be reached: Connection refused" in done.stderr
