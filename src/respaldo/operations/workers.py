@@ -46,12 +46,14 @@ class Workers:
     def run(self, loops: Iterable[Callable[[], None]]) -> None:
         """Run the loops to their ends, each in a thread of its own."""
         with ThreadPoolExecutor(max_workers=self._count, thread_name_prefix="respaldo") as pool:
-            futures = [pool.submit(self._guard, loop) for loop in loops]
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                if not all(future.done() for future in futures):
+                # An interrupt may come between two of them: leaving the pool would wait for those begun to their ends.
+                futures = [pool.submit(self._guard, loop) for loop in loops]
+                if wait(futures, return_when=FIRST_EXCEPTION).not_done:
                     self._cancel()
+            except BaseException:
+                self._cancel()
+                raise
         if self._failure is not None:
             raise self._failure
 

@@ -1,0 +1,103 @@
+"""Workers: the first failure wins, what the others wait on is closed, and an interrupt does the same."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from respaldo.operations.workers import Workers
+
+
+class Waited:
+    """Something that a loop waits on until it is closed, and then fails, as a stream does."""
+
+    def __init__(self) -> None:
+        self.is_closed = threading.Event()
+
+    def close(self) -> None:
+        self.is_closed.set()
+
+    def wait(self) -> None:
+        assert self.is_closed.wait(10)
+        raise ConnectionError("closed")
+
+
+def test_workers_run_every_loop() -> None:
+    done: list[int] = []
+    Workers(3).run(lambda number=number: done.append(number) for number in range(3))  # type: ignore[misc]
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_workers_raise_the_first_failure_and_close_what_the_others_wait_on() -> None:
+    workers = Workers(2)
+    waited = Waited()
+    is_waiting = threading.Event()
+
+    def wait() -> None:
+        workers.closing(waited)
+        is_waiting.set()
+        waited.wait()
+
+    def fail() -> None:
+        assert is_waiting.wait(10)
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        workers.run([wait, fail])
+    assert waited.is_closed.is_set()
+    assert workers.is_stopping
+
+
+def test_workers_close_at_once_what_is_registered_late() -> None:
+    workers = Workers(1)
+    other = Waited()
+
+    def fail() -> None:
+        raise ValueError("early")
+
+    def late() -> None:
+        pytest.fail("a loop began after a failure")
+
+    with pytest.raises(ValueError, match="early"):
+        workers.run([fail, late])
+    workers.closing(other)
+    assert other.is_closed.is_set() == workers.is_stopping
+
+
+def test_workers_close_nothing_that_its_owner_is_done_with() -> None:
+    workers = Workers(2)
+    done, waited = Waited(), Waited()
+    is_waiting = threading.Event()
+
+    def wait() -> None:
+        workers.closing(done)
+        workers.done_with(done)
+        workers.closing(waited)
+        is_waiting.set()
+        waited.wait()
+
+    def fail() -> None:
+        assert is_waiting.wait(10)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        workers.run([wait, fail])
+    assert not done.is_closed.is_set()
+
+
+def test_workers_interrupted_while_they_run_close_and_end() -> None:
+    workers = Workers(1)
+    waited = Waited()
+
+    def wait() -> None:
+        workers.closing(waited)
+        # As Ctrl-C reaches the thread that waits for the workers.
+        import _thread
+
+        _thread.interrupt_main()
+        waited.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([wait])
+    assert waited.is_closed.is_set()
