@@ -102,7 +102,10 @@ def _decide(
     )
     newest_full = [manifest for manifest in listing.manifests if manifest.type is StoredType.FULL][-1:]
     disproven = {name for name, proof in newest_proofs(repository, newest_full).items() if proof.has_failed}
-    history = past_backups(listing.manifests, failed=failed | disproven)
+    # A backup that is about to be replaced can be nobody's base.
+    gone = request.name if request.replace else None
+    manifests = [manifest for manifest in listing.manifests if manifest.name != gone]
+    history = past_backups(manifests, failed=failed | disproven)
     decision = decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked)
     if decision.base is None:
         return decision, None
@@ -112,7 +115,7 @@ def _decide(
         base.check_segments()
     except DamagedError as error:
         listen(Warned(message=error.message))
-        history = past_backups(listing.manifests, failed={decision.base})
+        history = past_backups(manifests, failed={decision.base})
         return decide(history, now=now, identity=now_is, policy=request.policy, asked=request.asked), None
     return decision, base
 
