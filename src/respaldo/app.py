@@ -56,6 +56,19 @@ class App:
         )
         return server
 
+    def find_instances(self, environment: Environment, *, every: bool) -> Sequence[Instance]:
+        """Return the instance that the settings mean; or every one that looks like PostgreSQL, running or not."""
+        from respaldo.environments.detect import choose
+
+        query = self._query(environment)
+        return environment.find(query) if every else [choose(environment, query)]
+
+    def connect(self, environment: Environment, instance: Instance) -> Server:
+        """Connect to an instance, to whichever of its databases is always there."""
+        from respaldo.postgres.server import connect
+
+        return connect(environment.open(instance), self._overrides(None), any_database=True)
+
     def reconnect(self, server: Server, database: str) -> Server:
         """Return the same server as seen from another of its databases."""
         from respaldo.postgres.server import connect
@@ -143,10 +156,12 @@ class App:
         from respaldo.environments.detect import choose
 
         environment = self.find_environment()
+        return environment, choose(environment, self._query(environment))
+
+    def _query(self, environment: Environment) -> InstanceQuery:
         settings = self.settings
         name = settings.pod if environment.name == "kubernetes" else settings.container
-        query = InstanceQuery(name=name, labels=settings.labels or {})
-        return environment, choose(environment, query)
+        return InstanceQuery(name=name, labels=settings.labels or {})
 
     def _environments(self) -> Sequence[Environment]:
         from respaldo.environments.docker import DockerEnvironment

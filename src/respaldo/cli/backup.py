@@ -12,7 +12,7 @@ from respaldo.cli.options import SERVER, json_option, load_settings, setting_opt
 from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.retain import RETENTION, describe_removal
 from respaldo.config.settings import Settings
-from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError
+from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.repository.records import Manifest
 from respaldo.units import format_count
@@ -30,13 +30,36 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
     help=_("override the decision [default: auto]"),
 )
 @click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
+@click.option("--all", "every_instance", is_flag=True, help=_("every database of every instance that is found"))
+@click.option("--all-databases", is_flag=True, help=_("every database of the instance"))
 @setting_options(*SERVER, *POLICY, *RETENTION)
 @json_option
 @click.pass_context
 def backup(
-    context: click.Context, flags: dict[str, Any], name: str | None, asked: str, replace: bool, as_json: bool
+    context: click.Context,
+    flags: dict[str, Any],
+    name: str | None,
+    asked: str,
+    replace: bool,
+    every_instance: bool,
+    all_databases: bool,
+    as_json: bool,
 ) -> None:
     """Back up one database into the repository."""
+    if every_instance or all_databases:
+        if name is not None or flags["database"] is not None:
+            raise UsageError(
+                _("{first} and {second} contradict each other").format(
+                    first="--all" if every_instance else "--all-databases",
+                    second="--name" if name is not None else "--database",
+                ),
+                hint=_("one backup of each target is made, named by the time"),
+            )
+        from respaldo.cli.fleet import run_fleet_command
+
+        settings = load_settings(context, flags)
+        run_fleet_command(context.obj, settings, asked, every_instance=every_instance, as_json=as_json)
+        return
     run_backup_command(context.obj, load_settings(context, flags), name, asked, replace=replace, as_json=as_json)
 
 
@@ -97,6 +120,7 @@ Examples:
   respaldo backup
   respaldo backup --container pc_db --name before_migration
   respaldo --repository /srv/backups backup --type full
+  respaldo backup --all
 
 \b
 Exit codes: 0 done; 2 wrong use; 3 done, old backups not removed; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.

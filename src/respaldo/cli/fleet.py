@@ -1,0 +1,153 @@
+"""``respaldo backup --all`` and ``--all-databases``: every target that there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from respaldo.app import App
+from respaldo.cli.documents import backup_document
+from respaldo.cli.printing import Output, format_table
+from respaldo.config.settings import Settings
+from respaldo.errors import RespaldoError, UsageError
+from respaldo.events import Event, Warned
+from respaldo.language import _
+from respaldo.operations.fleet import FleetResult, FleetTask, run_fleet
+from respaldo.repository.records import Manifest
+from respaldo.units import format_size
+
+if TYPE_CHECKING:
+    from respaldo.environments.base import Environment, Instance
+    from respaldo.postgres.server import Server
+    from respaldo.repository.repository import Repository
+
+AT_ONCE = 2
+
+
+def run_fleet_command(
+    output: Output, settings: Settings, asked: str | None, *, every_instance: bool, as_json: bool
+) -> None:
+    """Back up every database of one instance, or of every instance that is found; print a table of all.
+
+    Raise RespaldoError (exit 1) where one failed, once all were tried; UsageError where there is nothing to back up.
+    """
+    app = App(settings)
+    repository = app.open_or_create_repository()
+    environment = app.find_environment()
+    instances = app.find_instances(environment, every=every_instance)
+    lock = threading.Lock()
+    tasks = [
+        task for instance in instances for task in _tasks(app, repository, environment, instance, asked, output, lock)
+    ]
+    if not tasks:
+        raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
+    output.line(environment.name, _("{count} targets").format(count=len(tasks)))
+
+    def told(result: FleetResult) -> None:
+        with lock:
+            output.line("", f"{result.instance}/{result.database}  {_outcome(result)}")
+
+    results = run_fleet(tasks, at_once=AT_ONCE, told=told)
+    if as_json:
+        output.print_json([_document(result) for result in results])
+    else:
+        print(_table(results))
+    failed = [f"{result.instance}/{result.database}" for result in results if result.error]
+    if failed:
+        raise RespaldoError(
+            _("{count} of {all} failed: {names}").format(count=len(failed), all=len(results), names=", ".join(failed)),
+            hint=_("the table says why; the others are committed"),
+        )
+
+
+def _tasks(
+    app: App,
+    repository: Repository,
+    environment: Environment,
+    instance: Instance,
+    asked: str | None,
+    output: Output,
+    lock: threading.Lock,
+) -> Iterator[FleetTask]:
+    """Yield a task for each database of an instance; one that fails where the instance cannot even be asked."""
+    try:
+        server = app.connect(environment, instance)
+        databases = list_databases(server)
+    except RespaldoError as error:
+        yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
+        return
+    for database in databases:
+        run = partial(_back_up, app, repository, server, database, asked, output, lock)
+        yield FleetTask(instance=instance.name, database=database, run=run)
+
+
+def list_databases(server: Server) -> list[str]:
+    """Return the databases of a server that hold anything: templates are left out, and an empty ``postgres``."""
+    select = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+    with server.open_session() as session:
+        names = [str(row["datname"]) for row in session.query(select)]
+    return [name for name in names if name != "postgres" or len(names) == 1 or _holds_tables(server, name)]
+
+
+def _holds_tables(server: Server, database: str) -> bool:
+    from respaldo.postgres.tables import list_tables
+
+    with server.open_session(database) as session:
+        return bool(list_tables(session))
+
+
+def _fail(error: RespaldoError) -> Manifest:
+    raise error
+
+
+def _back_up(
+    app: App,
+    repository: Repository,
+    server: Server,
+    database: str,
+    asked: str | None,
+    output: Output,
+    lock: threading.Lock,
+) -> Manifest:
+    from respaldo.operations.backup import run_backup
+    from respaldo.operations.retain import apply_retention
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Warned):
+            with lock:
+                output.warn(f"{database}: {event.message}")
+
+    there = app.reconnect(server, database)
+    target = app.target_of(there)
+    request = app.backup_request(name=None, asked=asked)
+    manifest = run_backup(there, repository, target, request, clock=app.clock, listen=listen)
+    apply_retention(repository, target, app.retention_policy(), now=app.clock.now())
+    return manifest
+
+
+def _outcome(result: FleetResult) -> str:
+    if result.error is not None:
+        return _("FAILED: {reason}").format(reason=result.error.message)
+    manifest = result.manifest
+    return f"{manifest.name}  {format_size(manifest.totals.stored_bytes)}" if manifest else ""
+
+
+def _table(results: Sequence[FleetResult]) -> str:
+    header = [_("target"), _("type"), _("outcome")]
+    rows = [
+        [f"{one.instance}/{one.database}", _(one.manifest.type.value) if one.manifest else "", _outcome(one)]
+        for one in results
+    ]
+    return format_table([header, *rows])
+
+
+def _document(result: FleetResult) -> dict[str, object]:
+    return {
+        "instance": result.instance,
+        "database": result.database,
+        "backup": backup_document(result.manifest) if result.manifest else None,
+        "error": result.error.message if result.error else None,
+        "hint": result.error.hint if result.error else None,
+    }

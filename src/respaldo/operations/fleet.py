@@ -1,0 +1,52 @@
+"""Many targets at once: one's failure does not stop the others, and none is left out in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from respaldo.errors import RespaldoError
+from respaldo.repository.records import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetTask:
+    """One target by the name that a person knows, and what backs it up. Tasks of one instance share ``instance``."""
+
+    instance: str
+    database: str
+    run: Callable[[], Manifest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetResult:
+    """What came of one target: exactly one of ``manifest`` and ``error``."""
+
+    instance: str
+    database: str
+    manifest: Manifest | None = None
+    error: RespaldoError | None = None
+
+
+def run_fleet(
+    tasks: Iterable[FleetTask], *, at_once: int, told: Callable[[FleetResult], None]
+) -> Sequence[FleetResult]:
+    """Run every task, ``at_once`` of them at a time, and return their results in the tasks' order.
+
+    ``told`` hears of each as it ends. An interrupt lets those that run end their own way and starts no other.
+    """
+
+    def run(task: FleetTask) -> FleetResult:
+        try:
+            result = FleetResult(instance=task.instance, database=task.database, manifest=task.run())
+        except RespaldoError as error:
+            result = FleetResult(instance=task.instance, database=task.database, error=error)
+        told(result)
+        return result
+
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="respaldo-fleet")
+    try:
+        return list(pool.map(run, list(tasks)))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
