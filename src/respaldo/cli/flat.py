@@ -139,7 +139,7 @@ class UnifiedBackupOrchestrator:
     def create_backup(self, custom_name: str | None = None, force_overwrite: bool = False) -> bool:
         """Back up; ``custom_name`` and ``force_overwrite`` are ``--name`` and ``--force``."""
         changes = {"name": custom_name or self._arguments.name, "force": force_overwrite or self._arguments.force}
-        return self._run(list_backups=False, restore=False, **changes)
+        return self._run(list_backups=False, restore=False, restore_file=None, to=None, **changes)
 
     def restore_database(self, path: str | None = None) -> bool:
         """Restore the backup named ``path``, into the database that ``to`` names or in the place of its own."""
