@@ -23,8 +23,8 @@ Each tool backs up the same database: one dominant table of about 1 GB of rows, 
 small ones, 40 large objects. Then {updates} rows of the dominant table, chosen all over it, are updated and {inserts}
 inserted, and those that can make an incremental. Runs are interleaved; several are shown as minimum / median / maximum.
 
-- **cpu s**: the tool's own processes, the container's and the engine's together; **own**: the tool's processes here;
-  **machine**: everything, others' work included.
+- **cpu s**: the tool's processes here (**own**) and everything in the container. **engine**: what Docker took to carry
+  the bytes, and whatever else it did meanwhile. **machine**: everything, others' work included.
 - **peak MB**: of all the tool's processes at once, here and (server left out) inside the container.
 - **stored MB**: what the run added. pgBackRest copies files, indexes included; its log archive is not counted.
 """

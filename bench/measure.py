@@ -40,8 +40,8 @@ class Figures:
 
     @property
     def cpu_s(self) -> float:
-        """The processor time that this command caused, as far as it can be told apart from others'."""
-        return self.own_cpu_s + self.container_cpu_s + self.engine_cpu_s
+        """The processor time that nobody but this command caused. The engine's is not in it: others use that too."""
+        return self.own_cpu_s + self.container_cpu_s
 
 
 class ContainerProbe:

@@ -16,6 +16,7 @@ COLUMNS: Sequence[_Column] = (
     ("wall s", lambda run: run.figures.wall_s, "{:.1f}"),
     ("cpu s", lambda run: run.figures.cpu_s, "{:.1f}"),
     ("own cpu s", lambda run: run.figures.own_cpu_s, "{:.1f}"),
+    ("engine cpu s", lambda run: run.figures.engine_cpu_s, "{:.1f}"),
     ("machine cpu s", lambda run: run.figures.machine_cpu_s, "{:.1f}"),
     ("peak MB here", lambda run: run.figures.host_peak_bytes / MB, "{:.0f}"),
     ("peak MB inside", lambda run: run.figures.inside_peak_bytes / MB, "{:.0f}"),
