@@ -137,8 +137,8 @@ class CommandStream:
                     raise explain(self._program, stderr, status) from None
                 raise
             if trailer != "0 0":
-                status = int(trailer.split()[0]) if trailer[:1].isdigit() else None
-                raise explain(self._program, self._process.stderr_tail(), status)
+                ended = int(trailer.split()[0]) if trailer[:1].isdigit() else None
+                raise explain(self._program, self._process.stderr_tail(), ended)
 
     def close(self) -> None:
         """End the command, if it still runs. Harmless when repeated."""
