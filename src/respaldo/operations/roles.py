@@ -16,9 +16,23 @@ _CREATE = re.compile(rf"CREATE ROLE {_ROLE};")
 _ALTER = re.compile(rf"ALTER ROLE {_ROLE} ")
 _GRANTED_BY = re.compile(rf" GRANTED BY {_ROLE}(?=;$)")
 _GRANT = re.compile(rf"GRANT {_ROLE} TO {_ROLE}")
-# Where a role stands in pg_dump's statements; only statements that name roles are looked at.
-_NAMES_ROLES = re.compile(r"(?:ALTER|GRANT|REVOKE|CREATE SCHEMA|CREATE POLICY|SET SESSION)\b")
-_PLACES = r"(?:OWNER TO|TO|FROM|FOR ROLE|AUTHORIZATION|GRANTED BY|,)"
+# What a definition's text is made of, as far as it matters where roles stand. pg_restore quotes what it adds itself,
+# owners, only where it must.
+_QUOTED = r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"""
+_IDENTIFIER = r'"(?:[^"]|"")*"'
+_NAME = rf"(?:{_IDENTIFIER}|[a-z_][a-z0-9_$]*)"
+_BREAK = re.compile(rf"{_QUOTED}|{_IDENTIFIER}|;", re.DOTALL)
+_ROLES = re.compile(
+    rf"(?P<skipped>{_QUOTED})|(?<![\w$])(?P<place>(?:OWNER TO|TO|FROM|FOR ROLE|AUTHORIZATION|GRANTED BY)\s+)"
+    rf"(?P<roles>{_NAME}(?:,\s*{_NAME})*)(?=[\s;])|{_IDENTIFIER}",
+    re.DOTALL,
+)
+_SETTING = re.compile(rf"(?P<place>ALTER ROLE\s+)(?P<roles>{_NAME})(?=\s)")
+# Only statements that name roles are looked at.
+_NAMES_ROLES = re.compile(
+    r"(?:\s|--[^\n]*\n)*"
+    r"(?:(?P<setting>ALTER (?:ROLE|DATABASE))|ALTER|GRANT|REVOKE|CREATE SCHEMA|CREATE POLICY|SET SESSION)\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +80,31 @@ def restore_roles(server: Server, globals_sql: str, mapping: Mapping[str, str]) 
 
 def map_roles(script: str, mapping: Mapping[str, str]) -> str:
     """Return pg_dump's definitions with other roles as owners and grantees; text inside of quotes is left alone."""
-    # pg_restore quotes what it adds itself, owners, only where it must.
-    place = re.compile(rf"(?<= )({_PLACES}\s+)(?:{_ROLE}|([a-z_][a-z0-9_$]*))(?=[\s;,])")
+    mapped = []
+    start = 0
+    for match in _BREAK.finditer(script):
+        if match[0] == ";":
+            mapped.append(_map_statement(script[start : match.end()], mapping))
+            start = match.end()
+    return "".join((*mapped, script[start:]))
 
+
+def _map_statement(statement: str, mapping: Mapping[str, str]) -> str:
     def renamed(match: re.Match[str]) -> str:
-        name = _mapped(match[2] or match[3], mapping)
-        return match[1] + quote_identifier(name) if name != (match[2] or match[3]) else match[0]
+        if match["place"] is None:
+            return match[0]
+        return match["place"] + re.sub(_NAME, lambda name: _map_name(name[0], mapping), match["roles"])
 
-    lines = script.split("\n")
-    return "\n".join(place.sub(renamed, line) if _NAMES_ROLES.match(line) else line for line in lines)
+    names = _NAMES_ROLES.match(statement)
+    if names is None:
+        return statement
+    # What follows is a setting's value: a schema of a search path may be called like a role.
+    return _SETTING.sub(renamed, statement, count=1) if names["setting"] else _ROLES.sub(renamed, statement)
+
+
+def _map_name(written: str, mapping: Mapping[str, str]) -> str:
+    name = written[1:-1].replace('""', '"') if written.startswith('"') else written
+    return quote_identifier(mapping[name]) if name in mapping else written
 
 
 def _statements(globals_sql: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,21 +58,24 @@ def choose_tables(reader: BackupReader, patterns: Sequence[str]) -> list[Series]
 
     Raise UsageError for a pattern that matches none, with the tables that are nearest to it.
     """
-    tables = {".".join(unqualify(series.key)): series for series in reader.series if series.head}
+    tables = [(unqualify(series.key), series) for series in reader.series if series.head]
     chosen: dict[str, Series] = {}
     for pattern in patterns:
-        matches = {
-            name: series
-            for name, series in tables.items()
-            if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(unqualify(series.key)[1], pattern)
-        }
+        matches = {series.key: series for names, series in tables if _is_meant(names, pattern)}
         if not matches:
+            shown = sorted(".".join(names) for names, _series in tables)[:20]
             raise UsageError(
                 _("the backup {name} has no table {pattern}").format(name=reader.manifest.name, pattern=pattern),
-                hint=_("it has: {names}").format(names=", ".join(sorted(tables)[:20]) or _("none")),
+                hint=_("it has: {names}").format(names=", ".join(shown) or _("none")),
             )
         chosen.update(matches)
     return list(chosen.values())
+
+
+def _is_meant(names: tuple[str, str], pattern: str) -> bool:
+    """Tell whether a table's name, with its schema or without, is the pattern or matches it."""
+    matching = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return any(name == pattern or re.fullmatch(matching, name, re.DOTALL) for name in (names[1], ".".join(names)))
 
 
 def restore_tables(
