@@ -8,6 +8,8 @@ from respaldo.repository.records import Series
 
 GLOBALS = "globals.sql.zst"
 SCHEMA = "schema.dump"
+SCHEMA_SQL = "schema.sql.zst"
+"""What pg_restore makes of ``SCHEMA``, as text: for whoever has no pg_restore at hand, and to compare two backups."""
 DATABASE = "database.sql"
 RESTORE = "RESTORE.txt"
 

@@ -13,10 +13,11 @@ from respaldo.errors import StreamCutError
 from respaldo.events import Event, Listener, PhaseStarted, SegmentDone, Warned, WorkPlanned
 from respaldo.language import _
 from respaldo.operations.instructions import write_instructions
-from respaldo.operations.layout import COPY_END, DATABASE, GLOBALS, RESTORE, SCHEMA
+from respaldo.operations.layout import COPY_END, DATABASE, GLOBALS, RESTORE, SCHEMA, SCHEMA_SQL
 from respaldo.operations.script import ScriptStore
 from respaldo.operations.segments import BaseIndex, SegmentStore, Stored
 from respaldo.operations.workers import Workers
+from respaldo.postgres.archive import whole_script
 from respaldo.postgres.database import Creation, read_creation, read_settings_script
 from respaldo.postgres.dump import dump_data, dump_globals, dump_schema
 from respaldo.postgres.ranges import BlockRange, blocks_of_part, is_read_by_ranges, order_by_size, plan_ranges
@@ -31,6 +32,11 @@ from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import BackupFacts, Series
 from respaldo.repository.records import Decision as StoredDecision
 from respaldo.repository.writer import BackupWriter
+from respaldo.units import MIB
+
+LONGEST_SCHEMA = 64 * MIB
+"""An archive of definitions past this is stored without its text, which is held whole: before PostgreSQL 17 it lists
+each large object, some 300 bytes of text for one."""
 
 
 class Reading:
@@ -152,10 +158,17 @@ class Reading:
         """Store what PostgreSQL's own tools write: definitions, roles, and the data of all but the large tables."""
         timeout_s = self._lock_timeout_s
         self._listen(PhaseStarted(phase=_("definitions and roles")))
+        archive = bytearray()
         with self._writer.open_object(SCHEMA) as sink:
             for piece in self._closing(dump_schema(self._server, snapshot.identifier, lock_timeout_s=timeout_s)):
                 sink.write(piece.text)
+                if len(archive) <= LONGEST_SCHEMA:
+                    archive += piece.text
             sink.commit()
+        if len(archive) <= LONGEST_SCHEMA:
+            # pg_restore reads the archive to its end here: one that no one could restore fails the backup.
+            self._writer.put_object(SCHEMA_SQL, compress(whole_script(self._server, bytes(archive))))
+        del archive
         roles = b"".join(piece.text for piece in self._closing(dump_globals(self._server)))
         self._writer.put_object(GLOBALS, compress(roles))
         sizes = {table.qualified: table.size_bytes for table in snapshot.tables}

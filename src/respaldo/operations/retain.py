@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from respaldo.catalog.labels import labels_of
 from respaldo.catalog.retention import Retained, RetentionPolicy, Verdict, plan_retention, removal_order
 from respaldo.catalog.strategy import BackupType, Reason
 from respaldo.operations.proofs import newest_proofs
+from respaldo.operations.versions import drop_removed
+from respaldo.repository.labels import Labels
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
 
@@ -24,11 +27,12 @@ class RetentionPlan:
 
 
 def plan_target(repository: Repository, target: TargetPath, policy: RetentionPolicy, *, now: datetime) -> RetentionPlan:
-    """Plan one target. Changes nothing."""
+    """Plan one target. Changes nothing. Raise DamagedError where the labels cannot be read: a pin may stand there."""
     listing = repository.backups(target)
+    labels = repository.labels(target).read()
     proofs = newest_proofs(repository, listing.manifests)
     proven = {name for name, proof in proofs.items() if not proof.has_failed}
-    backups = [_retained(manifest, is_proven=manifest.name in proven) for manifest in listing.manifests]
+    backups = [_retained(manifest, labels, is_proven=manifest.name in proven) for manifest in listing.manifests]
     verdicts = plan_retention(backups, policy, now=now)
     removals = removal_order(verdicts, backups)
     sizes = {manifest.name: manifest.totals.stored_bytes for manifest in listing.manifests}
@@ -52,15 +56,18 @@ def apply_retention(
         for name in plan.removals:
             lease.check()
             repository.remove(target, name)
+    if plan.removals:
+        drop_removed(repository, target)
     return plan
 
 
-def _retained(manifest: Manifest, *, is_proven: bool) -> Retained:
+def _retained(manifest: Manifest, labels: Labels, *, is_proven: bool) -> Retained:
     return Retained(
         name=manifest.name,
         type=BackupType(manifest.type.value),
         base=manifest.base,
         started=manifest.started,
+        is_pinned=labels_of(labels, manifest).is_kept,
         is_proven=is_proven,
         is_safety=manifest.decision.code == Reason.SAFETY,
     )

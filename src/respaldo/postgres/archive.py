@@ -66,6 +66,11 @@ def section_script(server: Server, archive: bytes, section: str) -> bytes:
     return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-"], archive, None)
 
 
+def whole_script(server: Server, archive: bytes) -> bytes:
+    """Return the SQL text of all that an archive defines; read to its end, so an archive that is damaged fails."""
+    return _run(server, [server.tools.pg_restore, "--file=-"], archive, None)
+
+
 def table_script(server: Server, archive: bytes, schema: str, name: str) -> bytes:
     """Return the SQL text that defines one table, without its indexes and constraints."""
     argv = [server.tools.pg_restore, "--section=pre-data", "--file=-", f"--schema={schema}", f"--table={name}"]

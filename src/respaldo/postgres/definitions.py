@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from respaldo.postgres.archive import section_script
 from respaldo.postgres.copytext import Statements, split_script
@@ -17,13 +19,63 @@ _ENTRY = re.compile(r"^--\n-- (Name: .*)\n--\n", re.MULTILINE)
 # Which objects of one name stand first depends on their oids, which a restore gives anew; so does this remark.
 _VOLATILE = re.compile(r"^(?:--.*|\\(?:un)?restrict .*|SET .*;|SELECT pg_catalog\.set_config.*)?\n", re.MULTILINE)
 
+_TITLE = re.compile(
+    r"Name: (?P<name>.*); Type: (?P<type>[^;]*); Schema: (?P<schema>.*?); Owner: (?P<owner>.*)", re.DOTALL
+)
+_QUOTED = r'"(?:[^"]|"")+"'
+# pg_dump's dumpConstraint(): one statement, every name quoted; PostgreSQL 18 may add WITHOUT OVERLAPS to the last.
+_PRIMARY_KEY = re.compile(
+    rf"ALTER TABLE (?:ONLY )?(?P<table>{_QUOTED}\.{_QUOTED})\s+ADD CONSTRAINT {_QUOTED} PRIMARY KEY "
+    rf"\((?P<columns>{_QUOTED}(?:, {_QUOTED})*)(?: WITHOUT OVERLAPS)?\)"
+)
+
+Definitions: TypeAlias = Mapping[tuple[str, str], int]
+"""Objects with how often each stands there: what it is (its entry's comment), and its statements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class SchemaObject:
+    """One object of a schema, as pg_dump names it; ``schema`` is ``-`` for what lies in none."""
+
+    type: str
+    schema: str
+    name: str
+
+
+def by_object(definitions: Definitions) -> dict[SchemaObject, Counter[tuple[str, str]]]:
+    """Return what each object is: its owner and its statements."""
+    found: dict[SchemaObject, Counter[tuple[str, str]]] = {}
+    for (title, body), count in definitions.items():
+        match = _TITLE.fullmatch(title)
+        one, owner = SchemaObject(type="", schema="-", name=title), ""
+        if match is not None:
+            one = SchemaObject(type=match["type"], schema=match["schema"], name=match["name"])
+            owner = match["owner"]
+        found.setdefault(one, Counter())[owner, body] += count
+    return found
+
+
+def primary_keys(definitions: Definitions) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each table's primary key, in its order, by the table's qualified name."""
+    found = {}
+    for _title, body in definitions:
+        for match in _PRIMARY_KEY.finditer(body):
+            names = re.findall(_QUOTED, match["columns"])
+            found[match["table"]] = tuple(name[1:-1].replace('""', '"') for name in names)
+    return found
+
 
 def stored_definitions(server: Server, archive: bytes) -> Counter[tuple[str, str]]:
     """Return an archive's objects: what each is (its entry's comment), and its statements."""
     found: Counter[tuple[str, str]] = Counter()
     for section in _SECTIONS:
-        found.update(_entries(section_script(server, archive, section).decode(errors="surrogateescape")))
+        found.update(parse_definitions(section_script(server, archive, section)))
     return found
+
+
+def parse_definitions(script: bytes) -> Counter[tuple[str, str]]:
+    """Return the same of a script that pg_restore has written."""
+    return Counter(_entries(script.decode(errors="surrogateescape")))
 
 
 def live_definitions(server: Server) -> Counter[tuple[str, str]]:

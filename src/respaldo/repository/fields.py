@@ -74,6 +74,12 @@ class Fields:
     def count(self, name: str) -> int:
         return as_count(self.get(name), name)
 
+    def flag(self, name: str) -> bool:
+        value = self.get(name)
+        if not isinstance(value, bool):
+            raise FieldError(_("{field} is neither true nor false").format(field=name))
+        return value
+
     def items(self, name: str) -> list[Json]:
         return as_list(self.get(name), name)
 

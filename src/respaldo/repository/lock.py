@@ -33,7 +33,16 @@ _CLAIMS = 1000
 class Lease:
     """A held target. Thread-safe. Whoever acquired it releases it, by ``with`` or ``release``."""
 
-    def __init__(self, storage: Storage, clock: Clock, target: TargetPath, *, refresh_s: float = REFRESH_S) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        target: TargetPath,
+        *,
+        refresh_s: float = REFRESH_S,
+        part: str = "",
+    ) -> None:
+        """``part``: of the target, with a lease of its own; empty for the target as a whole."""
         self.target = target
         self.token = secrets.token_hex(16)
         self._storage = storage
@@ -41,7 +50,7 @@ class Lease:
         self._refresh_s = refresh_s
         self._acquired = format_instant(clock.now())
         self._identity = identify_process()
-        self._stem = lock_stem(target.instance, target.database)
+        self._stem = lock_stem(target.instance, target.database) + (f"+{part}" if part else "")
         self._name = f"{self._stem}.json"
         self._writing = Lock()
         self._released = Event()

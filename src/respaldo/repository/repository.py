@@ -19,6 +19,7 @@ from respaldo.language import _
 from respaldo.repository.fields import FieldError
 from respaldo.repository.format import (
     FORMAT,
+    LABELS,
     LOCKS,
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -31,6 +32,7 @@ from respaldo.repository.format import (
     is_backup_name,
     is_uid,
 )
+from respaldo.repository.labels import LabelStore
 from respaldo.repository.lock import Lease
 from respaldo.repository.manifest import decode_manifest, format_instant, seal, unseal
 from respaldo.repository.proof import MAX_PROOF_BYTES, Proof, decode_proof, encode_proof
@@ -204,6 +206,10 @@ class Repository:
                 with suppress(FieldError, ObjectNotFoundError):
                     found.append(decode_proof(self.storage.get(stored.name, limit_bytes=MAX_PROOF_BYTES)))
         return sorted((proof for proof in found if proof.uid == manifest.uid), key=lambda proof: proof.made)
+
+    def labels(self, target: TargetPath) -> LabelStore:
+        """Return what a target's backups are called, to read and to change. Needs no lease on the target."""
+        return LabelStore(self.storage, self._clock, target, f"{_directory(target)}/{LABELS}")
 
     def sweep(self, target: TargetPath, lease: Lease) -> int:
         """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,
