@@ -16,7 +16,7 @@ import pytest
 from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
 from respaldo.environments.docker import DockerEnvironment
 from respaldo.environments.kubernetes import KubernetesEnvironment
-from respaldo.environments.kubernetes_process import PROTOCOLS
+from respaldo.environments.kubernetes_runner import PROTOCOLS
 from respaldo.environments.local import LocalEnvironment
 from respaldo.environments.local_tools import REQUIRED
 from respaldo.errors import EnvironmentFailedError

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from respaldo.environments.base import InstanceQuery, Process, Runner
-from respaldo.environments.kubernetes_process import PROTOCOLS, V4
+from respaldo.environments.kubernetes_process import V4
+from respaldo.environments.kubernetes_runner import PROTOCOLS
 from respaldo.environments.tail import TAIL_BYTES
 from respaldo.errors import EnvironmentFailedError, StreamCutError
 from tests.contract.environments import Bench, docker_bench, kubernetes_bench, local_bench

@@ -12,7 +12,8 @@ import pytest
 from respaldo.environments.base import InstanceQuery, Process
 from respaldo.environments.detect import choose
 from respaldo.environments.kubernetes import KubernetesEnvironment
-from respaldo.environments.kubernetes_process import PROTOCOLS, V4
+from respaldo.environments.kubernetes_process import V4
+from respaldo.environments.kubernetes_runner import PROTOCOLS
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
 from tests.contract.environments import Bench, kubernetes_bench
 from tests.rig.kube_cluster import KubernetesCluster

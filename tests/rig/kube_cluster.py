@@ -203,7 +203,7 @@ def postgres_set(cluster: KubernetesCluster, namespace: str, name: str, **option
     cluster.load("postgres:15")
     metadata = {"name": name, "namespace": namespace}
     reference = {"secretKeyRef": {"name": name, "key": "password"}}
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"name": "POSTGRES_PASSWORD", "valueFrom": reference},
         {"name": "POSTGRES_DB", "value": "tienda"},
         {"name": "POSTGRES_INITDB_ARGS", "value": "--no-sync"},

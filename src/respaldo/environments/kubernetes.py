@@ -26,7 +26,8 @@ from respaldo.environments.kubernetes_pods import (
     parse_pod,
     split_name,
 )
-from respaldo.environments.kubernetes_process import PROTOCOLS, KubernetesRunner, PodContainer
+from respaldo.environments.kubernetes_process import PodContainer
+from respaldo.environments.kubernetes_runner import PROTOCOLS, KubernetesRunner
 from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
 

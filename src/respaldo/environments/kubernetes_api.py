@@ -240,7 +240,7 @@ class Api:
         if not url:
             proxies = urllib.request.getproxies_environment()
             url = proxies.get("https" if self.cluster.is_tls else "http")
-            if url and urllib.request.proxy_bypass_environment(f"{self.cluster.host}:{self.cluster.port}", proxies):
+            if url and urllib.request.proxy_bypass(f"{self.cluster.host}:{self.cluster.port}"):
                 url = None
         if not url:
             return None

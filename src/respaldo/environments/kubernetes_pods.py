@@ -119,7 +119,7 @@ def parse_pod(document: Mapping[str, Any]) -> Pod:
     metadata, spec, status = document["metadata"], document.get("spec") or {}, document.get("status") or {}
     labels: dict[str, str] = metadata.get("labels") or {}
     owners = metadata.get("ownerReferences") or []
-    owner = next((one for one in owners if one.get("controller")), {})
+    owner: Mapping[str, Any] = next((one for one in owners if one.get("controller")), {})
     kind, owner_name = str(owner.get("kind") or ""), str(owner.get("name") or "")
     if kind == "ReplicaSet":
         kind, owner_name = "Deployment", owner_name.removesuffix(f"-{labels.get(_HASH_LABEL, '')}")

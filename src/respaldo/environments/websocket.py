@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -112,14 +111,6 @@ class ChannelReader:
         self._status = bytearray()
         self._is_final = True
         self._is_ended = False
-        self._mark = b""
-        self._when_marked: Callable[[], None] | None = None
-        self.was_marked = False
-
-    def await_mark(self, mark: bytes, then: Callable[[], None]) -> None:
-        """Note in ``was_marked`` when this text arrives on the errors' channel, and call ``then``, once."""
-        self._mark = mark
-        self._when_marked = then
 
     @property
     def status(self) -> bytes:
@@ -162,10 +153,6 @@ class ChannelReader:
     def _take(self, part: memoryview) -> None:
         if self._channel == ERRORS:
             self._errors.append(part)
-            is_marked = self._when_marked and self._mark in self._errors.read()[-len(part) - len(self._mark) :]
-            if is_marked and self._when_marked:
-                self.was_marked, then, self._when_marked = True, self._when_marked, None
-                then()
         elif self._channel == STATUS:
             self._status += part
             if len(self._status) > MAX_STATUS_BYTES:
