@@ -29,12 +29,13 @@ def run_parts_command(output: Output, settings: Settings, flags: RestoreFlags, c
 
 
 def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest) -> None:
+    from respaldo.operations.layout import table_of
     from respaldo.operations.tables import choose_tables, restore_tables
 
     app = App(settings)
     reader = app.open_repository().reader(chosen.target, chosen.name)
     tables = choose_tables(reader, flags.tables)
-    names = ", ".join(series.key for series in tables)
+    names = ", ".join(dict.fromkeys(map(table_of, tables)))
     if flags.dry_run:
         output.line(_("tables"), names)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from respaldo.errors import PostgresError
 from respaldo.events import Listener, PhaseStarted
 from respaldo.language import _
+from respaldo.operations.layout import table_of
 from respaldo.operations.loading import Loading
 from respaldo.operations.verifying import compare_rows
 from respaldo.postgres.database import Creation
@@ -22,14 +23,21 @@ def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: i
     Triggers and foreign keys stand still meanwhile, which takes a superuser. Raise PostgresError naming the tables
     that are missing or hold rows, before anything is loaded; a failure later leaves the tables empty.
     """
-    keys = [series.key for series in reader.series if series.head]
+    keys = list(dict.fromkeys(table_of(series) for series in reader.series if series.head))
     _require_empty(server, database, keys)
     encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
     preamble = restore_settings(encoding) + "SET LOCAL session_replication_role = replica;\n"
     loading = Loading(server, reader, database, preamble=preamble, listen=listen, is_one_transaction=True)
     sums = loading.run(reader.segments, jobs=1)
     listen(PhaseStarted(phase=_("comparing every row")))
-    return compare_rows(server, database, {key: sums[key] for key in keys}, encoding=encoding, jobs=jobs)
+    return compare_rows(
+        server,
+        database,
+        {key: sums[key] for key in keys},
+        encoding=encoding,
+        jobs=jobs,
+        summed_by_name=loading.summed_by_name,
+    )
 
 
 def _require_empty(server: Server, database: str, keys: list[str]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from respaldo.clock import Clock
 from respaldo.errors import PostgresError, RespaldoError, UsageError
 from respaldo.events import Listener, PhaseStarted, Warned
 from respaldo.language import _
-from respaldo.operations.layout import SCHEMA
+from respaldo.operations.layout import SCHEMA, table_of
 from respaldo.operations.loading import Loading
 from respaldo.operations.verifying import compare_rows
 from respaldo.postgres.archive import table_script
@@ -25,6 +25,21 @@ from respaldo.repository.records import Series
 _NAME_BYTES = 63
 # An identity's sequence is named in the definition; beside the live table that name is taken.
 _SEQUENCE_NAME = re.compile(r'SEQUENCE NAME "(?:[^"]|"")+"\."(?:[^"]|"")+"')
+# The rows of partitions that load through their root come back as one ordinary table.
+_PARTITIONED = re.compile(r"^PARTITION BY .*(?=;\Z)", re.MULTILINE)
+
+# Numbers that were given out since must not be given out again, nor those of the rows that came back.
+_SEQUENCES = """
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(s.relname) AS sequence,
+       pg_catalog.quote_ident(a.attname) AS column
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+  JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid AND q.seqincrement > 0
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')
+   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {table}::pg_catalog.regclass
+   AND a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype)"""
 
 _REFERENCES = """
 SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS child,
@@ -96,7 +111,7 @@ def restore_tables(
     the live tables are as they were and nothing new is left.
     """
     stamp = clock.now().astimezone().strftime("__restored_%Y%m%d_%H%M%S")
-    names = {series.key: _renamed(series.key, stamp) for series in tables}
+    names = {table: _renamed(table, stamp) for table in map(table_of, tables)}
     ids = {number for number, series in enumerate(reader.series) if series in tables}
     segments = [segment for segment in reader.segments if segment.series in ids]
     encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
@@ -109,11 +124,12 @@ def restore_tables(
             database,
             preamble=restore_settings(encoding),
             listen=listen,
-            head_of=lambda series: series.head.replace(series.key, names[series.key], 1),
+            head_of=lambda series: _head(series, names),
         )
         sums = {names[key]: rows for key, rows in loading.run(segments, jobs=jobs).items()}
         listen(PhaseStarted(phase=_("comparing every row")))
-        compare_rows(server, database, sums, encoding=encoding, jobs=jobs)
+        by_name = {names[table] for table in loading.summed_by_name if table in names}
+        compare_rows(server, database, sums, encoding=encoding, jobs=jobs, summed_by_name=by_name)
         if over:
             _replace(server, database, names)
     except BaseException:
@@ -130,6 +146,22 @@ def _renamed(key: str, stamp: str) -> str:
     return qualify(schema, kept + stamp)
 
 
+def _head(series: Series, names: Mapping[str, str]) -> str:
+    """Return the statement before a series' rows for the table's new name; never one that fills the live table."""
+    table = table_of(series)
+    rest = series.head.removeprefix(f"COPY {table} ")
+    if rest == series.head:
+        raise _no_definition(table)
+    return f"COPY {names[table]} {rest}"
+
+
+def _no_definition(table: str) -> PostgresError:
+    return PostgresError(
+        _("the backup holds no definition of {table}").format(table=table),
+        hint=_("restore the whole backup beside it: --to NEW"),
+    )
+
+
 def _define(server: Server, database: str, schema: bytes, names: dict[str, str]) -> None:
     """Create the tables under their new names: columns and defaults, without what belongs to the live ones."""
     with server.open_session(database) as session:
@@ -141,12 +173,9 @@ def _define(server: Server, database: str, schema: bytes, names: dict[str, str])
             live = _mention(key)
             statements = [text for text in _statements(script) if live.search(text) and not _is_of_the_live_one(text)]
             if not statements:
-                raise PostgresError(
-                    _("the backup holds no definition of {table}").format(table=key),
-                    hint=_("restore the whole backup beside it: --to NEW"),
-                )
+                raise _no_definition(key)
             to = name.replace("\\", "\\\\")
-            renamed = [live.sub(to, _SEQUENCE_NAME.sub("", text)) for text in statements]
+            renamed = [live.sub(to, _PARTITIONED.sub("", _SEQUENCE_NAME.sub("", text))) for text in statements]
             session.execute("\n".join(renamed))
 
 
@@ -177,8 +206,10 @@ def _replace(server: Server, database: str, names: dict[str, str]) -> None:
         session.execute("BEGIN;\nSET LOCAL session_replication_role = replica;\nSET LOCAL lock_timeout = '30s';")
         for key, name in names.items():
             columns = ", ".join(quote_identifier(column) for column in _columns(session, key, name))
+            kind = f"SELECT relkind FROM pg_catalog.pg_class WHERE oid = {quote_literal(key)}::pg_catalog.regclass"
+            only = "" if session.value(kind) == "p" else "ONLY "
             session.execute(
-                f"LOCK TABLE ONLY {key} IN ACCESS EXCLUSIVE MODE;\nDELETE FROM ONLY {key};\n"
+                f"LOCK TABLE {only}{key} IN ACCESS EXCLUSIVE MODE;\nDELETE FROM {only}{key};\n"
                 f"INSERT INTO {key} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {name};\n"
                 f"DROP TABLE {name};"
             )
@@ -194,7 +225,19 @@ def _replace(server: Server, database: str, names: dict[str, str]) -> None:
                     ),
                     hint=_("restore both tables together, or beside the live ones without --replace-table"),
                 )
+        for key in names:
+            _advance_sequences(session, key)
         session.execute("COMMIT;")
+
+
+def _advance_sequences(session: Session, table: str) -> None:
+    """Move the sequences of a table's columns past its rows; none goes back."""
+    for row in list(session.query(_SEQUENCES.format(table=quote_literal(table)))):
+        session.execute(
+            f"SELECT pg_catalog.setval({quote_literal(row['sequence'])}, rows.last)"
+            f" FROM (SELECT pg_catalog.max({row['column']})::int8 AS last FROM {table}) rows, {row['sequence']} s"
+            " WHERE rows.last >= s.last_value + (CASE WHEN s.is_called THEN 1 ELSE 0 END);"
+        )
 
 
 def _columns(session: Session, live: str, restored: str) -> list[str]:
