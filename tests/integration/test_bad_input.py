@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,13 +29,15 @@ class Person:
     container: PostgresContainer | None = None
     variables: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *words: str, flat: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, flat: bool = False, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", **self.variables}
         start = ["backup_orchestrator.py", "--dir"] if flat else ["-m", "respaldo", "--repository"]
         done = subprocess.run(
             [sys.executable, *start, str(self.repository), *words],
             cwd=ROOT,
-            env={**environment, **variables},
+            env={**environment, **(variables or {})},
             text=True,
             capture_output=True,
             timeout=120,
@@ -44,10 +46,12 @@ class Person:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def refused(self, status: int, *words: str, says: str = "", flat: bool = False, **variables: str) -> str:
+    def refused(
+        self, status: int, *words: str, says: str = "", flat: bool = False, variables: Mapping[str, str] | None = None
+    ) -> str:
         """Run what must be refused with one line and a hint; nothing is left of it."""
         before = sorted(self.repository.rglob("*")) if self.repository.is_dir() else []
-        done = self.run(*words, flat=flat, **variables)
+        done = self.run(*words, flat=flat, variables=variables)
         assert done.returncode == status, done.stderr
         errors = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "Error: "))]
         assert len(errors) == 1, done.stderr
@@ -86,7 +90,7 @@ def alone(tmp_path: Path) -> Person:
 
 def test_backup_without_an_engine_says_where_it_looked(alone: Person) -> None:
     assert "/nowhere/docker.sock" in alone.refused(40, "backup")
-    spanish = alone.run("backup", RESPALDO_LANG="es")
+    spanish = alone.run("backup", variables={"RESPALDO_LANG": "es"})
     assert spanish.returncode == 40
     assert "/nowhere/docker.sock" in spanish.stderr
     assert "sugerencia: " in spanish.stderr
@@ -127,7 +131,7 @@ def test_wrong_word_exits_2_and_names_it(alone: Person, words: tuple[str, ...], 
     ],
 )
 def test_wrong_variable_exits_2_and_names_it(alone: Person, name: str, value: str) -> None:
-    alone.refused(2, "backup", says=name, **{name: value})
+    alone.refused(2, "backup", says=name, variables={name: value})
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-dash", "x" * 121, "latest", "a b", "manifest.json"])
@@ -152,7 +156,7 @@ def test_backup_of_a_stopped_container_says_how_to_start_it(
 
 def test_backup_with_two_candidates_lists_both(person: Person, postgres_container: ContainerFactory) -> None:
     first, second = (postgres_container(run_args=("--label", "two=candidates"), wait=False) for _number in range(2))
-    done = person.refused(2, "backup", "--labels", "two=candidates", POSTGRES_CONTAINER="")
+    done = person.refused(2, "backup", "--labels", "two=candidates", variables={"POSTGRES_CONTAINER": ""})
     assert first.name in done
     assert second.name in done
 
@@ -173,12 +177,12 @@ def test_backup_with_a_wrong_password_says_how_to_give_it(person: Person, postgr
         ["psql", "-U", "postgres", "-c", "SELECT pg_reload_conf()"], environment={"PGPASSWORD": "right"}, check=False
     )
     given = {"POSTGRES_CONTAINER": server.name, "RESPALDO_DATABASE": "postgres"}
-    wrong = person.run("backup", RESPALDO_PASSWORD="wr'ong", **given)
+    wrong = person.run("backup", variables={**given, "RESPALDO_PASSWORD": "wr'ong"})
     assert wrong.returncode == 30
     assert "password authentication failed" in wrong.stderr
     assert "RESPALDO_PASSWORD" in wrong.stderr
     assert "wr'ong" not in wrong.stderr
-    right = person.run("backup", **given)
+    right = person.run("backup", variables=given)
     assert right.returncode == 0, right.stderr
 
 
@@ -213,7 +217,7 @@ def test_restore_into_an_older_server_is_refused(person: Person, shared: Callabl
     newer = shared(18)
     done = person.run("backup", "--name", "new", "--container", newer.name, "--database", "postgres")
     assert done.returncode == 0, done.stderr
-    line = person.refused(30, "restore", "new", "--to", "older", RESPALDO_DATABASE="postgres")
+    line = person.refused(30, "restore", "new", "--to", "older", variables={"RESPALDO_DATABASE": "postgres"})
     assert "18" in line
     assert person.container is not None
     assert not person.container.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'older%'")
@@ -306,9 +310,12 @@ def test_flat_flags_make_the_backup_they_ask_for(person: Person, words: tuple[st
 def test_flat_container_from_flag_wins_over_the_variables(person: Person) -> None:
     assert person.container is not None
     name = person.container.name
-    assert person.run("-c", name, flat=True, POSTGRES_CONTAINER="no", CONTAINER_NAME="nor").returncode == 0
-    assert person.run(flat=True, POSTGRES_CONTAINER="", CONTAINER_NAME=name).returncode == 0
-    elsewhere = person.run("--list", flat=True, BACKUP_DIR="/nowhere")
+    assert (
+        person.run("-c", name, flat=True, variables={"POSTGRES_CONTAINER": "no", "CONTAINER_NAME": "nor"}).returncode
+        == 0
+    )
+    assert person.run(flat=True, variables={"POSTGRES_CONTAINER": "", "CONTAINER_NAME": name}).returncode == 0
+    elsewhere = person.run("--list", flat=True, variables={"BACKUP_DIR": "/nowhere"})
     assert "No backups" not in elsewhere.stdout
 
 

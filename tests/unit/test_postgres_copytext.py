@@ -126,7 +126,7 @@ def test_split_script_that_ends_inside_something_is_refused(script: bytes) -> No
 
 def _cut(text: bytes, size: int = 1 << 20) -> list[bytes]:
     cutter = TextCutter()
-    segments = []
+    segments: list[bytes] = []
     for start in range(0, len(text), size):
         end = start + size
         # Whole rows are fed.
