@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from respaldo.storage.directory import DirectoryStorage
 
 if TYPE_CHECKING:
     from respaldo.catalog.retention import RetentionPolicy
+    from respaldo.catalog.strategy import StrategyPolicy
     from respaldo.operations.backup import BackupRequest
     from respaldo.operations.source import Source
+    from respaldo.operations.summary import SummaryPolicy
     from respaldo.postgres.connection import ConnectionOverrides
     from respaldo.postgres.server import Server
 
@@ -49,7 +52,7 @@ class App:
                 environment=environment.name,
                 instance=instance.name,
                 image=instance.image,
-                database=server.connection.database,
+                database="" if any_database else server.connection.database,
                 server_version=server.facts.short_version,
                 by_itself=(settings.container, settings.pod, settings.labels, settings.host) == (None,) * 4,
             )
@@ -101,7 +104,7 @@ class App:
         self, *, name: str | None, asked: str | None = None, replace: bool = False, is_safety: bool = False
     ) -> BackupRequest:
         """Return the request that these flags and the settings make."""
-        from respaldo.catalog.strategy import BackupType, StrategyPolicy
+        from respaldo.catalog.strategy import BackupType
         from respaldo.operations.backup import BackupRequest
 
         settings = self.settings
@@ -112,11 +115,28 @@ class App:
             is_safety=is_safety,
             jobs=settings.jobs,
             lock_timeout_s=settings.lock_timeout_s,
-            policy=StrategyPolicy(
-                full_every=settings.full_every,
-                incrementals_per_full=settings.incrementals_per_full,
-                largest_share=settings.largest_share,
-            ),
+            policy=self.strategy_policy(),
+        )
+
+    def strategy_policy(self) -> StrategyPolicy:
+        """Return the rule of full and incremental that the settings make."""
+        from respaldo.catalog.strategy import StrategyPolicy
+
+        settings = self.settings
+        return StrategyPolicy(
+            full_every=settings.full_every,
+            incrementals_per_full=settings.incrementals_per_full,
+            largest_share=settings.largest_share,
+        )
+
+    def summary_policy(self) -> SummaryPolicy:
+        """Return what a summary measures against, as the settings say it."""
+        from respaldo.operations.summary import SummaryPolicy
+
+        return SummaryPolicy(
+            rpo=timedelta(hours=self.settings.rpo_objective_h),
+            retention=self.retention_policy(),
+            strategy=self.strategy_policy(),
         )
 
     def retention_policy(self) -> RetentionPolicy:

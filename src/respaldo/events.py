@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFound:
-    """The server that will be backed up or restored into."""
+    """The server that will be backed up or restored into. ``database`` is empty where it is not decided yet."""
 
     environment: str
     instance: str

@@ -79,7 +79,8 @@ class Progress:
                 found = f"{event.environment} · {event.instance} ({event.image or event.server_version})"
                 remark = "  " + _("found by itself") if event.by_itself else ""
                 self._output.line(_("environment"), found + remark)
-                self._output.line(_("database"), f"{event.database}, PostgreSQL {event.server_version}")
+                if event.database:
+                    self._output.line(_("database"), f"{event.database}, PostgreSQL {event.server_version}")
             case TypeDecided():
                 self._output.line(_("decision"), f"{_(event.type)}: {event.reason}")
             case WorkPlanned():

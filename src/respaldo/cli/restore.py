@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,6 @@ from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.cli.restore_parts import run_parts_command
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
-from respaldo.events import Listener
 from respaldo.language import _
 from respaldo.repository.records import Manifest
 from respaldo.units import format_count, format_duration, format_size
@@ -84,11 +84,16 @@ Exit codes: 0 done; 2 wrong use; 10 no such backup; 13 damaged; 30 PostgreSQL; 4
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOutcome:
+    """What was restored, and the backup of what it replaced; None where nothing was there, or none was wanted."""
+
+    restored: Restored
+    safety: Manifest | None
+
+
 def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags) -> None:
     """Plan, say, ask, restore and print; what ``respaldo restore`` and ``--restore`` both do."""
-    from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore, require_possible
-    from respaldo.operations.roles import parse_role_map
-
     _require_sense(flags)
     chosen = choose_source(settings, flags.name)
     if chosen is None:
@@ -97,6 +102,16 @@ def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags)
     if flags.tables or flags.data_only:
         run_parts_command(output, settings, flags, chosen)
         return
+    restore_chosen(output, settings, flags, chosen)
+
+
+def restore_chosen(
+    output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest | Path
+) -> RestoreOutcome | None:
+    """Restore what is chosen already; None where nothing was done: a dry run, or a person's no."""
+    from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore, require_possible
+    from respaldo.operations.roles import parse_role_map
+
     app = App(settings)
     begun_s = app.clock.monotonic_s()
     with Progress(output, _("restoring")) as listen:
@@ -115,12 +130,14 @@ def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags)
         _describe(output, plan, app)
         require_possible(plan)
         if flags.dry_run or not _is_agreed(plan, flags):
-            return
+            return None
         if flags.with_roles and isinstance(chosen, Manifest):
             _create_roles(app, server, chosen, role_map, output)
-        save = (lambda: _save(app, server, plan, listen)) if flags.is_safe else (lambda: None)
+        safety: list[Manifest] = []
+        save = (lambda: safety.append(_save(app, server, plan, output))) if flags.is_safe else (lambda: None)
         restored = execute_restore(server, source, plan, listen=listen, save=save)
     _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
+    return RestoreOutcome(restored=restored, safety=safety[0] if safety else None)
 
 
 def _require_sense(flags: RestoreFlags) -> None:
@@ -190,7 +207,7 @@ def _is_agreed(plan: RestorePlan, flags: RestoreFlags) -> bool:
     return flags.yes or confirm(_("Replace {name}?").format(name=plan.database))
 
 
-def _save(app: App, server: Server, plan: RestorePlan, listen: Listener) -> None:
+def _save(app: App, server: Server, plan: RestorePlan, output: Output) -> Manifest:
     """Back up what is about to be replaced."""
     from respaldo.operations.backup import run_backup
 
@@ -198,7 +215,8 @@ def _save(app: App, server: Server, plan: RestorePlan, listen: Listener) -> None
     name = f"before_restore_{app.clock.now().astimezone():%Y%m%d_%H%M%S}"
     request = app.backup_request(name=name, is_safety=True)
     target = replace(app.target_of(server), database=plan.database)
-    run_backup(live, app.open_or_create_repository(), target, request, clock=app.clock, listen=listen)
+    with Progress(output, _("safety backup")) as listen:
+        return run_backup(live, app.open_or_create_repository(), target, request, clock=app.clock, listen=listen)
 
 
 def _print(output: Output, flags: RestoreFlags, plan: RestorePlan, restored: Restored, duration_s: float) -> None:
