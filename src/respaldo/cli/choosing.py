@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from respaldo.app import App
 from respaldo.catalog.strategy import Reason
 from respaldo.cli.asking import ask_backup
 from respaldo.cli.list import read_backups, read_proofs
@@ -41,8 +43,20 @@ def _of_file_name(settings: Settings, path: Path, ending: str) -> Manifest | Non
         ) from error
 
 
+def _labelled(settings: Settings, manifests: Sequence[Manifest], word: str) -> list[Manifest]:
+    """Return what a version or a tag names: the newest of each target."""
+    from respaldo.operations.versions import find_labelled, list_labelled
+
+    if not manifests:
+        return []
+    targets = sorted({manifest.target for manifest in manifests})
+    found = find_labelled(list_labelled(App(settings).open_repository(), targets), word)
+    return [one.manifest for one in found]
+
+
 def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
-    """Return the backup that a person means by a name, a number in the list or ``latest``; asked for where not said.
+    """Return the backup that a person means by a name, a version, a tag, a number in the list or ``latest``; asked
+    for where not said.
 
     None where the person cancelled. Raise RepositoryError where there is none, UsageError where several targets have
     one of that name.
@@ -62,7 +76,9 @@ def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
         found = [manifest for manifest in manifests if manifest.decision.code != Reason.SAFETY] or manifests
     else:
         found = [manifest for manifest in manifests if manifest.name == name]
-    if not found and name.isdigit() and 0 < int(name) <= len(manifests):
+    if not found:
+        found = _labelled(settings, manifests, name)
+    if not found and name.isdecimal() and 0 < int(name) <= len(manifests):
         return manifests[int(name) - 1]
     if not found:
         raise RepositoryError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from respaldo.operations.versions import LabelledBackup
 from respaldo.repository.manifest import format_instant
 from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
@@ -41,4 +42,16 @@ def proof_document(proof: Proof) -> dict[str, Any]:
         "made": format_instant(proof.made),
         "seconds": dict(proof.seconds),
         "findings": list(proof.findings),
+    }
+
+
+def labelled_document(one: LabelledBackup, proof: Proof | None = None) -> dict[str, Any]:
+    """Return one backup with its labels as JSON carries it."""
+    return {
+        **backup_document(one.manifest, proof),
+        "version": str(one.version) if one.version else None,
+        "branch": one.version.branch if one.version else None,
+        "tags": list(one.labels.tags),
+        "description": one.labels.description,
+        "pinned": one.labels.is_pinned,
     }

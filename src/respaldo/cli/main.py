@@ -7,13 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 from typing import Any
 
 import click
 
 from respaldo import __version__
+from respaldo.cli.lazy import LazyGroup
 from respaldo.cli.options import help_of
 from respaldo.cli.printing import Output
 from respaldo.errors import InterruptedRunError, RespaldoError
@@ -30,29 +30,17 @@ COMMANDS = {
     "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),
     "rto": ("respaldo.cli.rto", "rto", _("show recovery times against their objective")),
     "retain": ("respaldo.cli.retain", "retain", _("remove backups by policy")),
+    "pin": ("respaldo.cli.pin", "pin", _("keep a backup from retention")),
+    "unpin": ("respaldo.cli.pin", "unpin", _("leave a pinned backup to retention again")),
+    "version": ("respaldo.cli.version", "version", _("versions, branches and tags of the backups")),
+    "summary": ("respaldo.cli.summary", "summary", _("show the state of every target on one screen")),
+    "completion": ("respaldo.cli.completion", "completion", _("print the script that completes commands in a shell")),
 }
-
-
-class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _summary = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section(_("Commands")):
-            formatter.write_dl([(name, summary) for name, (_module, _attribute, summary) in COMMANDS.items()])
 
 
 @click.group(
     cls=LazyGroup,
+    commands_of=COMMANDS,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     help=_(
         """PostgreSQL backups for Docker and Kubernetes that prove they restore.

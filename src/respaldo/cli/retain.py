@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.catalog.retention import Category
 from respaldo.cli.asking import confirm
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
@@ -16,7 +17,7 @@ from respaldo.operations.retain import RetentionPlan, apply_retention, plan_targ
 from respaldo.units import format_size
 
 RETENTION = ("retention_daily", "retention_weekly", "retention_monthly", "retention_full", "time_zone")
-_CATEGORIES = {"monthly": N_("monthly"), "weekly": N_("weekly"), "daily": N_("daily")}
+CATEGORIES = {Category.MONTHLY: N_("monthly"), Category.WEEKLY: N_("weekly"), Category.DAILY: N_("daily")}
 
 
 @click.command(short_help=_("remove backups by policy"))
@@ -74,7 +75,7 @@ def print_plan(plan: RetentionPlan) -> None:
     """Print every verdict of one target with its reasons."""
     header = ["", _("name"), _("category"), _("reason")]
     rows = [
-        [_("keep") if verdict.keep else _("remove"), verdict.name, _(_CATEGORIES[verdict.category]), verdict.text]
+        [_("keep") if verdict.keep else _("remove"), verdict.name, _(CATEGORIES[verdict.category]), verdict.text]
         for verdict in plan.verdicts
     ]
     print(f"{plan.target}")

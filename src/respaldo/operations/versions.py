@@ -32,7 +32,7 @@ from respaldo.catalog.versions import (
     plan_prune,
     prune_order,
 )
-from respaldo.errors import UsageError
+from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.repository.labels import MAX_TAGS, BackupLabels, Labels, Rollback
@@ -131,6 +131,23 @@ def change_labels(repository: Repository, target: TargetPath, change: Callable[[
         return without_removed(change(labels), listing.manifests, damaged)
 
     return repository.labels(target).change(with_removal)
+
+
+def change_backup(
+    repository: Repository, manifest: Manifest, change: Callable[[Labels, Manifest], Labels]
+) -> LabelledBackup:
+    """Change the labels of one backup. Raise RepositoryError where it was removed meanwhile."""
+
+    def checked(labels: Labels) -> Labels:
+        uids = {one.name: one.uid for one in repository.backups(manifest.target).manifests}
+        if uids.get(manifest.name) != manifest.uid:
+            raise RepositoryError(
+                _("backup {name} was removed meanwhile").format(name=manifest.name),
+                hint=_("respaldo list shows those that there are"),
+            )
+        return change(labels, manifest)
+
+    return _labelled(change_labels(repository, manifest.target, checked), manifest)
 
 
 def drop_removed(repository: Repository, target: TargetPath) -> None:

@@ -1,0 +1,192 @@
+"""``respaldo summary``: the state of every target on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from respaldo.app import App
+from respaldo.cli.documents import backup_document, proof_document
+from respaldo.cli.list import describe_proof
+from respaldo.cli.options import json_option, load_settings, setting_options
+from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
+from respaldo.cli.retain import CATEGORIES, RETENTION, describe_removal
+from respaldo.config.settings import Settings
+from respaldo.errors import RepositoryError
+from respaldo.language import _
+from respaldo.operations.summary import Amount, Growth, TargetSummary, summarize
+from respaldo.repository.manifest import format_instant
+from respaldo.repository.records import BackupType
+from respaldo.units import format_count, format_duration, format_size
+
+POINTS = 40
+_BARS = "▁▂▃▄▅▆▇█"
+_SHOWN_NAMES = 3
+
+
+@click.command(short_help=_("show the state of every target on one screen"))
+@setting_options("rpo_objective_h", "full_every_days", "incrementals_per_full", "largest_share", *RETENTION)
+@json_option
+@click.pass_context
+def summary(context: click.Context, /, flags: dict[str, Any], as_json: bool) -> None:
+    """Show the state of every target."""
+    run_summary_command(context.obj, load_settings(context, flags), as_json=as_json)
+
+
+summary.help = _(
+    """Show, target by target: the newest backup and its age against the objective, the last proof, how many backups
+there are of each category and type and what they take, how the data grew, versions, and what comes next.
+
+What comes next supposes the server as it was at the last backup. Reads the repository alone: no server and no engine.
+Removes and changes nothing.
+
+\b
+Examples:
+  respaldo summary
+  respaldo summary --rpo-objective 12
+  respaldo summary --json
+
+\b
+Exit codes: 0 done, also where an objective is missed; 10 no repository; 13 labels are damaged; 20 storage.
+"""
+)
+
+
+def run_summary_command(output: Output, settings: Settings, *, as_json: bool) -> None:
+    """Summarize and print; what ``respaldo summary`` and ``--backup-summary`` both do."""
+    app = App(settings)
+    now = app.clock.now()
+    try:
+        targets = summarize(app.open_repository(), app.summary_policy(), now=now)
+    except RepositoryError as error:
+        if error.exit_code != RepositoryError.exit_code:
+            raise
+        targets = []
+    if as_json:
+        output.print_json([_document(one) for one in targets])
+    elif not targets:
+        print(_("No backups found in {directory}").format(directory=settings.repository))
+    else:
+        print("\n\n".join(_describe(one) for one in targets))
+
+
+def _describe(one: TargetSummary) -> str:
+    lines = [str(one.target)]
+
+    def say(label: str, text: str) -> None:
+        lines.append(f"  {label:<{LABEL_WIDTH}} {text}".rstrip())
+
+    if one.last is not None and one.age is not None:
+        say(
+            _("last backup"),
+            _("{name}, {type}, {size}, {age} old").format(
+                name=one.last.name,
+                type=_(one.last.type.value),
+                size=format_size(one.last.totals.stored_bytes),
+                age=format_duration(one.age.total_seconds()),
+            ),
+        )
+        verdict = _("met: at most {limit} old") if one.meets_rpo else _("MISSED: at most {limit} old")
+        say("RPO", verdict.format(limit=format_duration(one.rpo.total_seconds())))
+    else:
+        say(_("last backup"), _("none"))
+    proof = describe_proof(one.last_proof.proof if one.last_proof else None)
+    say(_("last proof"), f"{one.last_proof.backup}  {proof}" if one.last_proof else proof)
+    say(_("backups"), _amount_text(one.total))
+    lines += [f"  {'':<{LABEL_WIDTH}} {line}" for line in _amounts_table(one).splitlines()]
+    if len(one.growth) > 1:
+        say(_("data"), plot([(point.raw_bytes) for point in one.growth]))
+        say(_("stored"), plot([(point.stored_bytes) for point in one.growth]))
+        say("", _period(one.growth))
+    for number, branch in enumerate(one.branches):
+        newest = str(branch.newest.version) if branch.newest else _("none left")
+        text = _("{branch}: {count} versions, newest {version}").format(
+            branch=branch.name, count=format_count(branch.count), version=newest
+        )
+        say(_("versions") if number == 0 else "", text)
+    if one.pinned:
+        say(_("pinned"), _("{count} pinned or tagged").format(count=format_count(one.pinned)))
+    if one.damaged:
+        say(_("damaged"), ", ".join(one.damaged[:_SHOWN_NAMES]) + (", …" if len(one.damaged) > _SHOWN_NAMES else ""))
+    say(_("retention"), describe_removal(one.retention))
+    say(_("next"), f"{_(one.following.type.value)}: {one.following.text}")
+    return "\n".join(lines)
+
+
+def _amount_text(amount: Amount) -> str:
+    return _("{count}, {size}").format(count=format_count(amount.count), size=format_size(amount.stored_bytes))
+
+
+def _amounts_table(one: TargetSummary) -> str:
+    header = ["", *(_(kind.value) for kind in BackupType)]
+    rows = [header]
+    for category, word in CATEGORIES.items():
+        amounts = [one.amounts.get((category, kind)) for kind in BackupType]
+        if any(amounts):
+            rows.append([_(word), *(_amount_text(amount) if amount else "-" for amount in amounts)])
+    return format_table(rows) if len(rows) > 1 else ""
+
+
+def plot(values: Sequence[int]) -> str:
+    """Return values over time as a row of bars between the first and the last, from the lowest to the highest."""
+    shown = values[-POINTS:]
+    low, high = min(shown), max(shown)
+    bars = "".join(
+        _BARS[round((value - low) * (len(_BARS) - 1) / (high - low))] if high > low else _BARS[3] for value in shown
+    )
+    return f"{format_size(shown[0])} {bars} {format_size(shown[-1])}"
+
+
+def _period(growth: Sequence[Growth]) -> str:
+    shown = growth[-POINTS:]
+    return _("{count} backups, {first} to {last}").format(
+        count=len(shown), first=f"{shown[0].at.astimezone():%Y-%m-%d}", last=f"{shown[-1].at.astimezone():%Y-%m-%d}"
+    )
+
+
+def _document(one: TargetSummary) -> dict[str, Any]:
+    return {
+        "instance": one.target.instance,
+        "database": one.target.database,
+        "last": backup_document(one.last) if one.last else None,
+        "age_s": None if one.age is None else round(one.age.total_seconds(), 3),
+        "rpo_s": round(one.rpo.total_seconds()),
+        "meets_rpo": one.meets_rpo,
+        "last_proof": {"name": one.last_proof.backup, **proof_document(one.last_proof.proof)}
+        if one.last_proof
+        else None,
+        "backups": one.total.count,
+        "stored_bytes": one.total.stored_bytes,
+        "amounts": [
+            {
+                "category": category.value,
+                "type": kind.value,
+                "backups": amount.count,
+                "stored_bytes": amount.stored_bytes,
+            }
+            for (category, kind), amount in sorted(one.amounts.items())
+        ],
+        "growth": [
+            {"at": format_instant(point.at), "raw_bytes": point.raw_bytes, "stored_bytes": point.stored_bytes}
+            for point in one.growth
+        ],
+        "branches": [
+            {
+                "name": branch.name,
+                "versions": branch.count,
+                "newest": str(branch.newest.version) if branch.newest else None,
+            }
+            for branch in one.branches
+        ],
+        "pinned": one.pinned,
+        "damaged": list(one.damaged),
+        "retention": {"removals": list(one.retention.removals), "freed_bytes": one.retention.freed_bytes},
+        "next": {
+            "type": one.following.type.value,
+            "base": one.following.base,
+            "code": one.following.reason.value,
+            "text": one.following.text,
+        },
+    }
