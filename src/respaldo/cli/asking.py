@@ -38,7 +38,7 @@ def ask_backup(manifests: Sequence[Manifest], proofs: Mapping[str, Proof]) -> Ma
         answer = _ask(_("Number of the backup to restore (0 cancels): "))
         if answer is None or answer.strip() in {"0", ""}:
             return None
-        if answer.strip().isdigit() and int(answer) <= len(manifests):
+        if answer.strip().isdecimal() and int(answer) <= len(manifests):
             return manifests[int(answer) - 1]
         print(_("{answer} is not in the list").format(answer=answer.strip()), file=sys.stderr)
 

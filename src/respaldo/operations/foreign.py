@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,11 @@ from respaldo.units import MIB
 _PIECE_BYTES = MIB
 # pg_dump's custom archive; a tar's magic stands at byte 257 (POSIX, ustar); gzip (RFC 1952); zstd (RFC 8878).
 _CUSTOM, _USTAR, _GZIP, _ZSTD = b"PGDMP", b"ustar", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# Rows of one table in a directory of pg_dump's, by its suffix compressed; large objects beside them.
+_ROWS_FILE = re.compile(r"\d+\.dat(?:\.gz|\.zst|\.lz4)?")
+_PACKED = {".gz", ".zst", ".lz4"}
+_TAIL_BYTES = 64
+_SHOWN = 200
 
 
 class DumpKind(Enum):
@@ -55,6 +61,20 @@ class DumpFile:
         """Return what psql may be sent of a script."""
         return SafeScript(_text(self.path))
 
+    def statement_at(self, number: int) -> str:
+        """Return the first line of the statement of a script that ends at this line, as far as semicolons tell."""
+        first, is_new, current, rest = b"", True, 0, b""
+        for piece in self.open_script():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                current += 1
+                if is_new and line.strip() and not line.startswith(b"--"):
+                    first, is_new = line, False
+                if current == number:
+                    return first.decode(errors="replace").strip()[:_SHOWN]
+                is_new = is_new or line.rstrip().endswith(b";")
+        return (first or rest).decode(errors="replace").strip()[:_SHOWN]
+
     def open_archive(self) -> Iterator[bytes]:
         """Yield an archive's bytes; a directory packed as a tar, to be unpacked where it is restored."""
         if not self.path.is_dir():
@@ -84,6 +104,7 @@ def open_dump(path: Path) -> DumpFile:
                 _("{path} is no dump: the directory has no toc.dat").format(path=path),
                 hint=_("name a file, or a directory that pg_dump --format=directory wrote"),
             )
+        _check_directory(path)
         return DumpFile(path=path, kind=DumpKind.ARCHIVE)
     try:
         with path.open("rb") as file:
@@ -104,11 +125,40 @@ def _checked_script(path: Path) -> DumpFile:
     if script.statements == 0:
         raise UsageError(_("{path} holds no SQL statement").format(path=path), hint=_("choose another file"))
     if not script.is_whole or (script.is_of_pg_dump and not script.has_trailer):
-        raise DamagedError(
-            _("{path} ends early: its last line is not the end of a dump").format(path=path),
-            hint=_("copy the file again, or choose another one"),
-        )
+        raise _ends_early(path)
     return DumpFile(path=path, kind=DumpKind.SCRIPT, major=script.major)
+
+
+def _ends_early(path: Path) -> DamagedError:
+    return DamagedError(
+        _("{path} ends early: its last line is not the end of a dump").format(path=path),
+        hint=_("copy the file again, or choose another one"),
+    )
+
+
+def _check_directory(directory: Path) -> None:
+    """Read what pg_restore takes without a look at its end: rows that end at some row, a list of large objects that
+    ends at some line. Raise DamagedError for those that were cut."""
+    for path in sorted(directory.iterdir()):
+        if _ROWS_FILE.fullmatch(path.name) and path.suffix != ".lz4":
+            tail = b""
+            for piece in _text(path):
+                tail = (tail + piece)[-_TAIL_BYTES:]
+            # COPY's end mark, or with --inserts the end of a statement.
+            if not tail.rstrip(b"\n").endswith((b"\n\\.", b";")) and tail.strip() != b"\\.":
+                raise _ends_early(path)
+    listed = {
+        line.split()[-1].decode(errors="replace")
+        for toc in directory.glob("blobs*.toc")
+        for line in toc.read_bytes().splitlines()
+        if line.strip()
+    }
+    there = {
+        path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
+        for path in directory.glob("blob_*")
+    }
+    for name in sorted(listed ^ there):
+        raise _ends_early(directory / name)
 
 
 def _text(path: Path) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
+from respaldo.errors import PostgresError
 from respaldo.events import Listener, PhaseStarted
 from respaldo.language import _
 from respaldo.operations.foreign import DumpFile, DumpKind
@@ -122,14 +123,24 @@ class DumpSource:
         listen(PhaseStarted(phase=_("loading {name}").format(name=self.name)))
         if self._dump.kind is DumpKind.SCRIPT:
             with LoadStream(server, database, preamble="", begins=False) as stream:
-                for text in self._dump.open_script():
-                    stream.send_text(text)
-                stream.commit()
+                try:
+                    for text in self._dump.open_script():
+                        stream.send_text(text)
+                    stream.commit()
+                except PostgresError as error:
+                    raise self._with_statement(error, stream.failed_line) from error
         else:
             restore_archive(
                 server, database, self._dump.open_archive(), is_directory=self._dump.is_directory, jobs=jobs
             )
         return _count_rows(server, database)
+
+    def _with_statement(self, error: PostgresError, line: int | None) -> PostgresError:
+        """Return the error with the statement that failed, where psql told its line."""
+        if line is None:
+            return error
+        shown = self._dump.statement_at(line)
+        return PostgresError(f"{error.message}\n  {self.name}:{line}: {shown}", hint=error.hint)
 
 
 def _count_rows(server: Server, database: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from types import TracebackType
 from typing import Self
@@ -21,10 +22,13 @@ statuses=$( { { $decompress <&3 3<&- 4>&-; echo "$?" >&5; } | { "$@" 3<&- >&4 4>
 echo "$mark" $statuses
 """
 
+_PLACE = re.compile(rb"<stdin>:(\d+): (?:ERROR|FATAL|error)")
+
 
 class LoadStream:
     """One transaction of SQL text into one database. Not thread-safe. Leaving the ``with`` block without ``commit``
-    rolls it back, as does every cut of the connection. ``begins`` False: a script that has transactions of its own."""
+    rolls it back, as does every cut of the connection. ``begins`` False: a script that has transactions of its own.
+    ``failed_line``: after an error, the line of what was sent where the statement ends that failed."""
 
     def __init__(self, server: Server, database: str, *, preamble: str, begins: bool = True) -> None:
         self.accepts_frames = server.tools.compressor == "zstd"
@@ -32,12 +36,13 @@ class LoadStream:
         psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--output=/dev/null"]
         decompress = "zstd -dcq" if self.accepts_frames else "cat"
         self._process = server.runner.start(
-            ["sh", "-c", _PIPE, "sh", self._mark, decompress, *psql, "--set=ON_ERROR_STOP=1"],
+            ["sh", "-c", _PIPE, "sh", self._mark, decompress, *psql, "--set=ON_ERROR_STOP=1", "--file=-"],
             env=server.connection.environment(database=database),
             stdin=True,
         )
         self._end = "COMMIT;\n" if begins else ""
-        self.send_text(f"{'BEGIN;' if begins else ''}\n{preamble}".encode())
+        self.failed_line: int | None = None
+        self.send_text(f"{'BEGIN;' if begins else ''}{preamble}".encode())
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +84,8 @@ class LoadStream:
     def _explain(self) -> Exception:
         status = self._process.wait(timeout_s=30)
         stderr = self._process.stderr_tail()
+        place = _PLACE.search(stderr)
+        self.failed_line = int(place[1]) if place else None
         return explain("psql", stderr, status) if stderr.strip() else StreamCutError(_("the load was cut short"))
 
 

@@ -111,8 +111,9 @@ class SafeScript:
                 if line in {b"\\.\n", b"\\.\r\n", b"\\."}:
                     self._state = _State.TEXT
                 kept.append(line)
-            elif self._is_kept(line):
-                kept.append(line)
+            else:
+                # Every line stays one, so that psql's line numbers are the script's.
+                kept.append(line if self._is_kept(line) else b"\n")
         return b"".join(kept)
 
     def _is_kept(self, line: bytes) -> bool:
