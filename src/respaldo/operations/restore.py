@@ -133,12 +133,13 @@ def execute_restore(
         save()
     if request.in_place and plan.live is not None:
         drop_database(server, plan.live.name)
-    with held(server, plan.filling):
+    with held(server, plan.filling) as require_held:
         creation, settings = _like(server, source, plan)
         try:
             create_database(server, creation.statement(plan.filling, owner=creation.owner))
             rows = source.fill(server, plan.filling, jobs=request.jobs, schema_only=request.schema_only, listen=listen)
             apply_settings(server, plan.filling, settings)
+            require_held()
             exchange(server, new=plan.filling, live=plan.database, old=plan.old)
         except BaseException:
             _drop_quietly(server, plan.filling, listen)

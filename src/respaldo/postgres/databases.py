@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from respaldo.errors import PostgresError
@@ -39,11 +39,14 @@ def drop_database(server: Server, name: str) -> None:
 
 
 @contextmanager
-def held(server: Server, name: str) -> Iterator[None]:
-    """Hold the name of a database that is being filled, so that no other run takes it for a dead one's leftover."""
+def held(server: Server, name: str) -> Iterator[Callable[[], object]]:
+    """Hold the name of a database that is being filled, so that no other run takes it for a dead one's leftover.
+
+    Gives a function that raises where the session that holds it has ended meanwhile.
+    """
     with server.open_session() as session:
         session.execute(f"SELECT pg_catalog.pg_advisory_lock({_key(name)});")
-        yield
+        yield lambda: session.execute("SELECT 1;")
 
 
 def drop_leftovers(server: Server) -> list[str]:
