@@ -208,10 +208,12 @@ class KubernetesProcess(Process):
             self._was_marked = True
             self._end_input()
             return data[:found]
-        for length in range(min(len(self._mark) - 1, len(data)), 0, -1):
-            if data.endswith(self._mark[:length]):
-                self._held = data[-length:]
-                return data[:-length]
+        begin = data.find(self._mark[:1], max(0, len(data) - len(self._mark) + 1))
+        while begin >= 0:
+            if self._mark.startswith(data[begin:]):
+                self._held = data[begin:]
+                return data[:begin]
+            begin = data.find(self._mark[:1], begin + 1)
         return data
 
     def _read_ahead(self, wait_s: float) -> None:

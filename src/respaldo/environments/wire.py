@@ -131,15 +131,30 @@ class TlsWire(Wire):
                         view[:size] = self._decrypted[:size]
                         del self._decrypted[:size]
                         return size
-                    try:
-                        data = self._tls.read(len(view))
-                    except ssl.SSLZeroReturnError:
-                        self._end_both()
-                        return 0
-                    view[: len(data)] = data
-                    return len(data)
+                    if count := self._decrypt_into(view):
+                        return count
+                    self._end_both()
+                    return 0
                 self._await(timeout_s)
                 self._take()
+
+    def _decrypt_into(self, view: memoryview) -> int:
+        """Fill the start of ``view`` with all that has arrived: one call gives a record at most, and many are small.
+
+        Return 0 at the end; raise SSLWantReadError where nothing is there yet.
+        """
+        count = 0
+        try:
+            while count < len(view):
+                data = self._tls.read(len(view) - count)
+                if not data:
+                    break
+                view[count : count + len(data)] = data
+                count += len(data)
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError) as error:
+            if not count and isinstance(error, ssl.SSLWantReadError):
+                raise
+        return count
 
     def send(self, data: bytes | memoryview) -> None:
         with self._sending:
