@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
@@ -22,6 +23,9 @@ from respaldo.postgres.dump import dump_archive
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
 from respaldo.repository.reader import BackupReader
+
+# pg_restore's script begins with comments, then this; nothing of the database's stands before it.
+_RESTRICT = re.compile(rb"(?:--[^\n]*\n|\n)*(?P<line>\\restrict (?P<key>\S+)\n)")
 
 
 def export_script(server: Server, reader: BackupReader, output: IO[bytes], form: str) -> int:
@@ -55,9 +59,13 @@ def _script(server: Server, reader: BackupReader) -> Iterator[bytes]:
 
 
 def _without_restrict(script: bytes) -> bytes:
-    """Drop the lines that psql of before August 2025 does not know."""
-    lines = script.split(b"\n")
-    return b"\n".join(line for line in lines if not line.startswith((b"\\restrict ", b"\\unrestrict ")))
+    """Drop the pair of lines that psql of before August 2025 does not know; the like inside of quotes stays."""
+    head = _RESTRICT.match(script)
+    if head is None:
+        return script
+    body = script[: head.start("line")] + script[head.end("line") :]
+    before, _line, after = body.rpartition(b"\n\\unrestrict " + head["key"])
+    return before + after
 
 
 @contextmanager
