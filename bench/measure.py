@@ -7,6 +7,7 @@ server runs in, and the container engine in between; and once over the whole mac
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -81,6 +82,7 @@ def measure(script: str, probe: ContainerProbe, *, variables: Mapping[str, str] 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     sampler = _Sampler(process.pid, probe)
     said = bytearray()
@@ -90,7 +92,7 @@ def measure(script: str, probe: ContainerProbe, *, variables: Mapping[str, str] 
     try:
         _pid, status, usage = os.wait4(process.pid, 0)
     except BaseException:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the whole pipe: one left over would hold the container
         raise
     wall_s = time.monotonic() - begun
     sampler.stop()
