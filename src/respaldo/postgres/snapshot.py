@@ -99,8 +99,7 @@ class Snapshot:
 
     def _take(self) -> tuple[Session, str, list[Table]]:
         """Lock what there is, export, and look again: until nothing changed in between."""
-        with self._server.open_session() as session:
-            known = list_tables(session)
+        known = self._list()
         for _attempt in range(_ATTEMPTS):
             require_readable(known, self._server.facts)
             session = self._server.open_session()
@@ -129,16 +128,15 @@ class Snapshot:
             for start in range(0, len(lockable), _LOCKS_PER_STATEMENT):
                 names = ", ".join(f"ONLY {name}" for name in lockable[start : start + _LOCKS_PER_STATEMENT])
                 session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE;")
+            identifier = str(session.value("SELECT pg_catalog.pg_export_snapshot() AS s"))
+            seen = list_tables(session)
             session.execute("SET LOCAL lock_timeout = 0;")
         except PostgresError as error:
             if error.sqlstate == _LOCK_NOT_AVAILABLE:
                 raise self._blocked() from error
             if error.sqlstate not in _GONE:
                 raise
-            with self._server.open_session() as other:
-                return list_tables(other)
-        identifier = str(session.value("SELECT pg_catalog.pg_export_snapshot() AS s"))
-        seen = list_tables(session)
+            return self._list()
         locked = {(table.oid, table.qualified) for table in known if table.is_lockable}
         changed = any(table.is_rewritten for table in seen) or any(
             (table.oid, table.qualified) not in locked for table in seen if table.is_lockable
@@ -147,6 +145,17 @@ class Snapshot:
             return seen
         known[:] = seen
         return identifier
+
+    def _list(self) -> list[Table]:
+        """Return the tables as they are now. To read a table's size takes a lock too, and may wait no longer."""
+        with self._server.open_session() as session:
+            session.execute(f"SET lock_timeout = '{self._lock_timeout_s}s';")
+            try:
+                return list_tables(session)
+            except PostgresError as error:
+                if error.sqlstate == _LOCK_NOT_AVAILABLE:
+                    raise self._blocked() from error
+                raise
 
     def _blocked(self) -> PostgresError:
         with self._server.open_session() as session:
