@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ContainerFactory
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,52 @@ def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_
     done = run(postgres.cluster, [*words, "--k8s-container", "postgres", "--name", "por_nombre"], **variables)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["type"] == "incremental"
+
+
+def test_pod_and_volume_lost_come_back_from_the_backup_here_and_in_docker(
+    kubernetes_cluster: KubernetesCluster, postgres_container: ContainerFactory, tmp_path: Path
+) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = postgres_set(kubernetes_cluster, namespace, "perdida")
+        pod.psql(SHOP)
+        was = pod.contents()
+        place = ["--pod", pod.name, "--namespace", namespace]
+        backup = respaldo(pod, tmp_path, "backup", *place, "--json")
+        # An emptyDir goes with its pod: the StatefulSet makes both again, empty.
+        kubernetes_cluster.kubectl("delete", "pod", pod.name, "--namespace", namespace, "--wait=true")
+        kubernetes_cluster.wait_ready(namespace, pod.name)
+        assert pod.psql("SELECT count(*) FROM pg_class WHERE relname = 'pedidos'") == "0"
+        respaldo(pod, tmp_path, "restore", "latest", *place, "--yes", "--json")
+        assert pod.contents() == was
+        again = respaldo(pod, tmp_path, "backup", *place, "--json")
+        assert (again["instance"], again["type"]) == (backup["instance"], "full")  # another server, in the same place
+    container = postgres_container(15)
+    words = ["restore", backup["name"], "--to", "en_docker", "--container", container.name, "--json"]
+    respaldo(pod, tmp_path, *words, RESPALDO_ENVIRONMENT="docker")
+    dump = container.pg_dump("--encoding=UTF8", database="en_docker").splitlines()
+    assert sorted(line for line in dump if not line.startswith((b"\\restrict", b"\\unrestrict"))) == was
+
+
+def test_pod_deleted_in_the_middle_of_a_backup_leaves_nothing_half_made(
+    kubernetes_cluster: KubernetesCluster, tmp_path: Path
+) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = postgres_set(kubernetes_cluster, namespace, "cortada")
+        pod.psql(SHOP)
+        pod.psql("CREATE TABLE lenta AS SELECT repeat(md5(n::text), 15) FROM generate_series(1, 800000) n")
+        words = ["--repository", str(tmp_path), "backup", "--pod", pod.name, "--namespace", namespace]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "KUBECONFIG": str(kubernetes_cluster.kubeconfig)}
+        with subprocess.Popen(
+            [sys.executable, "-m", "respaldo", *words], env=environment, stderr=subprocess.PIPE, text=True
+        ) as running:
+            kubernetes_cluster.wait_for("a segment of the backup", lambda: any(tmp_path.rglob("data-*")), 60)
+            kubernetes_cluster.kubectl(
+                "delete", "pod", pod.name, "--namespace", namespace, "--grace-period=0", "--force", "--wait=false"
+            )
+            said = running.communicate(timeout=120)[1]
+        assert running.returncode in {30, 40}, said
+        done = run(kubernetes_cluster, ["-m", "respaldo", "--repository", str(tmp_path), "list", "--json"])
+        assert json.loads(done.stdout) == []
 
 
 @pytest.mark.parametrize(
