@@ -28,6 +28,7 @@ _CUSTOM, _USTAR, _GZIP, _ZSTD = b"PGDMP", b"ustar", b"\x1f\x8b", b"\x28\xb5\x2f\
 _ROWS_FILE = re.compile(r"\d+\.dat(?:\.gz|\.zst|\.lz4)?")
 _PACKED = {".gz", ".zst", ".lz4"}
 _TAIL_BYTES = 64
+_BLOCK_BYTES = 512
 _SHOWN = 200
 
 
@@ -113,6 +114,8 @@ def open_dump(path: Path) -> DumpFile:
         raise UsageError(_("{path} cannot be read: {error}").format(path=path, error=error.strerror)) from error
     if not head:
         raise UsageError(_("{path} is empty").format(path=path), hint=_("choose another file"))
+    if head[257:262] == _USTAR:
+        _check_tar(path)
     if head.startswith(_CUSTOM) or head[257:262] == _USTAR:
         return DumpFile(path=path, kind=DumpKind.ARCHIVE)
     return _checked_script(path)
@@ -134,6 +137,25 @@ def _ends_early(path: Path) -> DamagedError:
         _("{path} ends early: its last line is not the end of a dump").format(path=path),
         hint=_("copy the file again, or choose another one"),
     )
+
+
+def _check_tar(path: Path) -> None:
+    """Walk a tar's headers to the block of zeros after its last member (POSIX, ustar). Raise DamagedError where it
+    ends early: pg_restore 17 reads on for ever at such an end."""
+    size_bytes = path.stat().st_size
+    offset = 0
+    with path.open("rb") as file:
+        while (header := file.read(_BLOCK_BYTES)) != bytes(_BLOCK_BYTES):
+            field = header[124:136]
+            # A size past 8 GiB stands there in base 256 (GNU).
+            is_octal = re.fullmatch(rb"[ 0-7]*[0-7][ \0]*", field) is not None
+            if len(header) < _BLOCK_BYTES or not (is_octal or field[0] & 0x80):
+                raise _ends_early(path)
+            member_bytes = int(field.strip(b" \0"), 8) if is_octal else int.from_bytes(field[1:], "big")
+            offset += _BLOCK_BYTES + -(-member_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
+            if offset > size_bytes:
+                raise _ends_early(path)
+            file.seek(offset)
 
 
 def _check_directory(directory: Path) -> None:
