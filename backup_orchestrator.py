@@ -13,7 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-from respaldo.cli.flat import UnifiedBackupOrchestrator, build_parser, run_flat
+from respaldo.cli.environment import complete_environment
+
+if __name__ == "__main__":
+    complete_environment()
+
+from respaldo.cli.flat import build_parser, run_flat
+from respaldo.cli.orchestrator import UnifiedBackupOrchestrator
 
 __all__ = ["UnifiedBackupOrchestrator", "main"]
 

@@ -1,5 +1,15 @@
-"""``python -m respaldo``."""
+"""``python -m respaldo``, and the command ``respaldo``."""
 
-from respaldo.cli.main import main
+from respaldo.cli.environment import complete_environment
 
-main()
+
+def main() -> None:
+    """Run the command line. Its modules are imported after the environment is complete."""
+    complete_environment()
+    from respaldo.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,14 +7,18 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import backup_document
+from respaldo.cli.documents import labelled_document
+from respaldo.cli.labelling import label_options
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.retain import RETENTION, describe_removal
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
+from respaldo.operations.versions import LabelledBackup, LabelRequest, check_request, label_backup
+from respaldo.repository.labels import BackupLabels
 from respaldo.repository.records import Manifest
+from respaldo.repository.repository import Repository
 from respaldo.units import format_count
 
 POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", "largest_share")
@@ -32,6 +36,7 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
 @click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
 @click.option("--all", "every_instance", is_flag=True, help=_("every database of every instance that is found"))
 @click.option("--all-databases", is_flag=True, help=_("every database of the instance"))
+@label_options
 @setting_options(*SERVER, *POLICY, *RETENTION)
 @json_option
 @click.pass_context
@@ -43,6 +48,7 @@ def backup(
     replace: bool,
     every_instance: bool,
     all_databases: bool,
+    labels: LabelRequest,
     as_json: bool,
 ) -> None:
     """Back up one database into the repository."""
@@ -55,18 +61,34 @@ def backup(
                 ),
                 hint=_("one backup of each target is made, named by the time"),
             )
+        if not labels.is_empty:
+            raise UsageError(
+                _("{first} and {second} contradict each other").format(
+                    first="--all" if every_instance else "--all-databases",
+                    second="--branch, --tag, --description, --pin",
+                ),
+                hint=_("label them afterwards: respaldo version tag"),
+            )
         from respaldo.cli.fleet import run_fleet_command
 
         settings = load_settings(context, flags)
         run_fleet_command(context.obj, settings, asked, every_instance=every_instance, as_json=as_json)
         return
-    run_backup_command(context.obj, load_settings(context, flags), name, asked, replace=replace, as_json=as_json)
+    settings = load_settings(context, flags)
+    run_backup_command(context.obj, settings, name, asked, replace=replace, labels=labels, as_json=as_json)
 
 
 def run_backup_command(
-    output: Output, settings: Settings, name: str | None, asked: str | None, *, replace: bool, as_json: bool
+    output: Output,
+    settings: Settings,
+    name: str | None,
+    asked: str | None,
+    *,
+    replace: bool,
+    labels: LabelRequest | None = None,
+    as_json: bool,
 ) -> Manifest:
-    """Back up and print; what ``respaldo backup`` and the flat flags both do."""
+    """Back up, label, print, retain; what ``respaldo backup`` and the flat flags both do."""
     from respaldo.operations.backup import run_backup
 
     app = App(settings)
@@ -74,26 +96,48 @@ def run_backup_command(
     progress = Progress(output, _("backing up"))
     with progress as listen:
         server = app.find_server(listen)
+        repository, target = app.open_or_create_repository(), app.target_of(server)
+        check_request(repository, target, labels or LabelRequest())
         manifest = run_backup(
             server,
-            app.open_or_create_repository(),
-            app.target_of(server),
+            repository,
+            target,
             app.backup_request(name=name, asked=asked, replace=replace),
             clock=app.clock,
             listen=listen,
         )
     totals = manifest.totals
     output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
+    labelled, failure = _label(repository, manifest, labels or LabelRequest())
+    if labelled.version is not None:
+        output.line(_("version"), str(labelled.version))
     if as_json:
-        output.print_json(backup_document(manifest))
+        output.print_json(labelled_document(labelled))
     elif not output.quiet:
         print(
             _("{name}  committed, {tables} tables, {rows} rows").format(
                 name=manifest.name, tables=format_count(totals.tables), rows=format_count(totals.rows)
             )
         )
+    if failure is not None:
+        output.warn(_("the backup got no version, tag or pin: {reason}").format(reason=failure.message))
     _retain(output, app, manifest)
+    if failure is not None:
+        raise click.exceptions.Exit(DONE_WITH_WARNINGS) from failure
     return manifest
+
+
+def _label(
+    repository: Repository, manifest: Manifest, labels: LabelRequest
+) -> tuple[LabelledBackup, RespaldoError | None]:
+    """Give the backup its labels, and return what failed: it is good without them."""
+    bare = LabelledBackup(manifest=manifest, labels=BackupLabels(uid=manifest.uid), version=None)
+    if labels.is_empty:
+        return bare, None
+    try:
+        return label_backup(repository, manifest, labels), None
+    except RespaldoError as error:
+        return bare, error
 
 
 def _retain(output: Output, app: App, manifest: Manifest) -> None:
@@ -121,8 +165,10 @@ Examples:
   respaldo backup --container pc_db --name before_migration
   respaldo --repository /srv/backups backup --type full
   respaldo backup --all
+  respaldo backup --branch main --tag stable --description "before schema 42"
 
 \b
-Exit codes: 0 done; 2 wrong use; 3 done, old backups not removed; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
+Exit codes: 0 done; 2 wrong use; 3 done, but not labelled, or old backups not removed; 11 locked; 20 storage; 30
+PostgreSQL; 40 environment.
 """
 )

@@ -6,10 +6,13 @@ import argparse
 import os
 from typing import Any
 
-from respaldo.cli.list import read_backups, run_list_command
+from respaldo.catalog.versions import Step
+from respaldo.cli.flat_sense import action_of, require_sense
+from respaldo.cli.list import run_list_command
 from respaldo.cli.main import run_guarded
 from respaldo.cli.options import help_of
 from respaldo.cli.printing import Output
+from respaldo.config.dotenv import with_dotenv
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.language import _
@@ -48,17 +51,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--force", "-f", action="store_true", help=_("replace the backup of that name, once the new one is committed")
     )
-    actions = parser.add_mutually_exclusive_group()
-    actions.add_argument("--list", "-l", dest="list_backups", action="store_true", help=_("show the backups"))
-    actions.add_argument("--restore", action="store_true", help=_("restore a backup"))
-    actions.add_argument("--apply-retention", action="store_true", help=_("remove backups by policy"))
-    actions.add_argument(
+    _add_actions(parser.add_mutually_exclusive_group())
+    parser.add_argument(
         "--retention-dry-run", action="store_true", help=_("say what would be removed, and why; remove nothing")
     )
     for name in RETENTION_FLAGS:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="N", help=_help(name))
     parser.add_argument("--restore-file", metavar="NAME", help=_("the backup to restore"))
     parser.add_argument("--to", metavar="DATABASE", help=_("the new database's name"))
+    _add_versions(parser)
     parser.add_argument("--yes", "-y", action="store_true", help=_("ask nothing"))
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--verbose", "-v", action="store_true", help=_("say more"))
@@ -68,44 +69,152 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_actions(actions: argparse._MutuallyExclusiveGroup) -> None:
+    """Add what is done in place of a backup; one at a time."""
+    actions.add_argument("--list", "-l", dest="list_backups", action="store_true", help=_("show the backups"))
+    actions.add_argument("--restore", action="store_true", help=_("restore a backup"))
+    actions.add_argument("--apply-retention", action="store_true", help=_("remove backups by policy"))
+    actions.add_argument(
+        "--backup-summary", action="store_true", help=_("show the state of every target on one screen")
+    )
+    actions.add_argument("--list-versions", action="store_true", help=_("show the versions, the newest first"))
+    actions.add_argument("--version-info", metavar="V", help=_("show all that is known of one version"))
+    actions.add_argument(
+        "--compare-versions", nargs=2, metavar=("A", "B"), help=_("show what changed between two backups")
+    )
+    actions.add_argument(
+        "--list-branches", action="store_true", help=_("show the branches and the newest version of each")
+    )
+    actions.add_argument("--list-tags", action="store_true", help=_("show the tags and what bears them"))
+    actions.add_argument("--create-tag", nargs=2, metavar=("V", "TAG"), help=_("give a backup a tag"))
+    actions.add_argument("--rollback-to", metavar="V", help=_("put a version in the place of the live database"))
+    actions.add_argument("--rollback-history", action="store_true", help=_("show the rollbacks that were made"))
+    actions.add_argument("--cleanup-versions", metavar="N", help=_("keep the newest versions of each branch"))
+
+
+def _add_versions(parser: argparse.ArgumentParser) -> None:
+    """Add what gives a backup its version, and what narrows the commands of versions."""
+    parser.add_argument(
+        "--enable-versioning", action="store_true", help=_("give the backup a version [default branch: main]")
+    )
+    parser.add_argument("--branch", metavar="NAME", help=_("give the backup the next version of this branch"))
+    parser.add_argument("--version", metavar="X.Y.Z", help=_("the version, in place of the next one"))
+    parser.add_argument(
+        "--version-increment",
+        choices=[step.value for step in Step],
+        help=_("which number of the version goes up [default: patch]"),
+    )
+    parser.add_argument(
+        "--tags", nargs="+", metavar="TAG", help=_("tags of the backup, which keep it from retention too")
+    )
+    parser.add_argument("--description", metavar="TEXT", help=_("what the backup is for"))
+    parser.add_argument("--filter-branch", metavar="NAME", help=_("with --list-versions: those of this branch only"))
+    parser.add_argument("--filter-tag", metavar="NAME", help=_("with --list-versions: those with this tag only"))
+    parser.add_argument("--limit", metavar="N", help=_("with --list-versions: at most so many"))
+    parser.add_argument(
+        "--cleanup-dry-run", action="store_true", help=_("with --cleanup-versions: say what would be removed, and why")
+    )
+
+
 def run_flat(arguments: argparse.Namespace) -> int:
     """Do what the flags say; return the exit code, every error said in one line with its hint."""
-    return run_guarded(lambda: _dispatch(arguments))
+
+    def run() -> None:
+        require_sense(arguments)
+        dispatch(arguments)
+
+    return run_guarded(run)
 
 
-def _dispatch(arguments: argparse.Namespace) -> None:
-    if not arguments.restore and (arguments.restore_file is not None or arguments.to is not None):
-        raise UsageError(
-            _("--restore-file and --to belong to --restore"), hint=_("add --restore, or leave them out to back up")
-        )
+def dispatch(arguments: argparse.Namespace) -> None:
+    """Call the one command that the flags mean."""
     output = Output(verbose=arguments.verbose, quiet=arguments.quiet, no_color=arguments.no_color)
-    settings = _settings(arguments)
-    if arguments.list_backups:
+    settings = load_flat_settings(arguments)
+    action = action_of(arguments)
+    if action == "backup":
+        _back_up(output, settings, arguments)
+    elif action == "list_backups":
         run_list_command(output, settings, as_json=arguments.as_json)
-    elif arguments.restore:
+    elif action == "restore":
         from respaldo.cli.restore import run_restore_command
         from respaldo.cli.restore_flags import RestoreFlags
 
         flags = RestoreFlags(name=arguments.restore_file, to=arguments.to, yes=arguments.yes, as_json=arguments.as_json)
         run_restore_command(output, settings, flags)
-    elif arguments.apply_retention or arguments.retention_dry_run:
+    elif action == "apply_retention":
         from respaldo.cli.retain import run_retain_command
 
         # The original program asked nothing here; its users' scripts have no one to answer.
         dry_run = arguments.retention_dry_run
         run_retain_command(output, settings, dry_run=dry_run, yes=True, as_json=arguments.as_json)
+    elif action == "backup_summary":
+        from respaldo.cli.summary import run_summary_command
+
+        run_summary_command(output, settings, as_json=arguments.as_json)
     else:
-        _back_up(output, settings, arguments)
+        _dispatch_versions(output, settings, action, arguments)
+
+
+def _dispatch_versions(output: Output, settings: Settings, action: str, arguments: argparse.Namespace) -> None:
+    from respaldo.cli import version_change, version_compare, version_rollback, version_show
+
+    as_json: bool = arguments.as_json
+    if action == "list_versions":
+        version_show.run_list_versions_command(
+            output,
+            settings,
+            branch=arguments.filter_branch,
+            tag=arguments.filter_tag,
+            limit=None if arguments.limit is None else _whole(arguments.limit, "--limit", least=1),
+            as_json=as_json,
+        )
+    elif action == "version_info":
+        version_show.run_info_command(output, settings, arguments.version_info, as_json=as_json)
+    elif action == "compare_versions":
+        version_compare.run_compare_command(output, settings, *arguments.compare_versions, as_json=as_json)
+    elif action == "list_branches":
+        version_show.run_branches_command(output, settings, as_json=as_json)
+    elif action == "list_tags":
+        version_show.run_tags_command(output, settings, as_json=as_json)
+    elif action == "create_tag":
+        version, tag = arguments.create_tag
+        version_change.run_tag_command(
+            output, settings, version, tag, arguments.description, remove=False, as_json=as_json
+        )
+    elif action == "rollback_to":
+        version_rollback.run_rollback_command(
+            output, settings, arguments.rollback_to, yes=arguments.yes, as_json=as_json
+        )
+    elif action == "rollback_history":
+        version_rollback.run_history_command(output, settings, as_json=as_json)
+    elif action == "cleanup_versions":
+        keep = _whole(arguments.cleanup_versions, "--cleanup-versions", least=0)
+        dry_run = arguments.cleanup_dry_run
+        # Nothing is asked, as for --apply-retention.
+        version_change.run_prune_command(output, settings, keep, dry_run=dry_run, yes=True, as_json=as_json)
 
 
 def _back_up(output: Output, settings: Settings, arguments: argparse.Namespace) -> None:
     from respaldo.cli.backup import run_backup_command
+    from respaldo.cli.labelling import label_request
 
+    labels = label_request(
+        branch=arguments.branch,
+        version=arguments.version,
+        step=arguments.version_increment,
+        tags=[tag for word in arguments.tags or [] for tag in word.split(",") if tag],
+        description=arguments.description,
+        is_versioned=arguments.enable_versioning,
+    )
     asked = "full" if arguments.force_full else arguments.backup_type
-    run_backup_command(output, settings, arguments.name, asked, replace=arguments.force, as_json=arguments.as_json)
+    replace = arguments.force
+    run_backup_command(
+        output, settings, arguments.name, asked, replace=replace, labels=labels, as_json=arguments.as_json
+    )
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def load_flat_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the run's settings from the flags, the environment, and ``.env`` of the working directory."""
     names = ("repository", "container", "labels", "database", "user", *KUBERNETES_FLAGS, *RETENTION_FLAGS)
     flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     if arguments.force_docker:
@@ -114,44 +223,21 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         flags["environment"] = "kubernetes"
     elif arguments.auto_detect:
         flags["environment"] = "auto"
-    return Settings.load(flags, os.environ)
+    return Settings.load(flags, with_dotenv(os.environ))
+
+
+def _whole(text: Any, flag: str, *, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise UsageError(
+            _("{origin}: {value} is not a valid value").format(origin=flag, value=text),
+            hint=_("a whole number, at least {least}").format(least=least),
+        )
+    return number
 
 
 def _help(name: str) -> str:
     return help_of(name).replace("%", "%%")
-
-
-class UnifiedBackupOrchestrator:
-    """The original project's class: built from an ``argparse.Namespace`` or from keyword arguments named like the
-    flags. Its methods return whether all went well, and say on standard error what did not."""
-
-    def __init__(self, arguments: argparse.Namespace | None = None, **flags: Any) -> None:
-        known = vars(build_parser().parse_args([]))
-        given = {**(vars(arguments) if arguments else {}), **flags}
-        given = {
-            {"dir": "repository", "list": "list_backups", "json": "as_json"}.get(n, n): v for n, v in given.items()
-        }
-        unknown = sorted(given.keys() - known.keys())
-        if unknown:
-            raise TypeError(f"unknown arguments: {', '.join(unknown)}")
-        self._arguments = argparse.Namespace(**{**known, **given})
-
-    def create_backup(self, custom_name: str | None = None, force_overwrite: bool = False) -> bool:
-        """Back up; ``custom_name`` and ``force_overwrite`` are ``--name`` and ``--force``."""
-        changes = {"name": custom_name or self._arguments.name, "force": force_overwrite or self._arguments.force}
-        return self._run(list_backups=False, restore=False, restore_file=None, to=None, **changes)
-
-    def restore_database(self, path: str | None = None) -> bool:
-        """Restore the backup named ``path``, into the database that ``to`` names or in the place of its own."""
-        return self._run(list_backups=False, restore=True, restore_file=path or self._arguments.restore_file)
-
-    def list_backups(self) -> list[dict[str, Any]]:
-        """Return each backup's ``name``, ``size`` (bytes stored) and ``modified`` (when it was made)."""
-        manifests, _damaged = read_backups(_settings(self._arguments))
-        return [
-            {"name": manifest.name, "size": manifest.totals.stored_bytes, "modified": manifest.finished}
-            for manifest in manifests
-        ]
-
-    def _run(self, **changes: Any) -> bool:
-        return run_flat(argparse.Namespace(**{**vars(self._arguments), **changes})) == 0
