@@ -139,7 +139,8 @@ class Reading:
     def _store_range(self, session: Session, store: SegmentStore, item: BlockRange) -> None:
         table = item.table
         series = self._writer.add_series(Series(key=table.qualified, head=table.copy_head, tail=COPY_END))
-        stream = RowStream(session, item.query)
+        # Of a range that the base has, a ref or a delta is stored, hardly ever the frame.
+        stream = RowStream(session, item.query, is_kept=not store.has_base(table.qualified, item.part))
         if item.blocks is None:
             stored = list(store.store_cut(series, table.qualified, (piece.text for piece in stream)))
         else:
@@ -186,10 +187,9 @@ class Reading:
             stream.close()
 
     def _store_database(self, snapshot: Snapshot) -> tuple[Creation, Requirements]:
-        with snapshot.open_reader() as session:
-            session.execute("SET client_encoding = 'UTF8';")
-            self._writer.put_object(DATABASE, read_settings_script(session).encode(errors="surrogateescape"))
-            return read_creation(session), read_requirements(session)
+        session = snapshot.session
+        self._writer.put_object(DATABASE, read_settings_script(session).encode(errors="surrogateescape"))
+        return read_creation(session), read_requirements(session)
 
     def _store_instructions(self, creation: Creation, decision: Decision) -> None:
         text = write_instructions(

@@ -66,10 +66,14 @@ class SegmentStore:
         self._pack: PackWriter = writer.new_pack()
         self._base = base
 
+    def has_base(self, key: str, part: str) -> bool:
+        """Tell whether the base has this very part, so that a ref or a delta is to be expected."""
+        return self._base is not None and self._base.same_part(key, part) is not None
+
     def store_rows(self, series: int, key: str, part: str, pieces: Iterable[Piece]) -> Stored:
         """Store what a stream brings as one segment."""
         stream = iter(pieces)
-        if self._base is None or self._base.same_part(key, part) is None:
+        if not self.has_base(key, part):
             return self._stream(series, part, stream)
         # BytesIO hands its bytes out without a copy: each copy of a text less is felt in the memory taken.
         text, frame, is_whole = BytesIO(), BytesIO(), True

@@ -68,6 +68,6 @@ def _stream(
         argv,
         env=environment,
         compressor=server.tools.compressor,
-        compress=server.tools.compress_command,
+        compress=server.tools.compress_command(),
         has_children=has_children,
     )

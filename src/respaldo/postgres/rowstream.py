@@ -58,9 +58,12 @@ _GUARDED = 'trap "" PIPE; {compress} || exit 1'
 
 
 class RowStream:
-    """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count."""
+    """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count.
 
-    def __init__(self, session: Session, query: str, *, is_large: bool = True) -> None:
+    ``is_kept``: whether the pieces' frame is likely to be stored as it came.
+    """
+
+    def __init__(self, session: Session, query: str, *, is_large: bool = True, is_kept: bool = True) -> None:
         tools = session.tools
         # A compressor costs a process; and psql reads \copy to the end of its line, which a name may hold.
         is_plain = not is_large or tools.compressor == "cat" or "\n" in query or "\r" in query
@@ -69,7 +72,7 @@ class RowStream:
         self._mark = session.begin(
             f"COPY ({query}) TO STDOUT;"
             if is_plain
-            else f"\\copy ({query}) TO PROGRAM '{_GUARDED.format(compress=tools.compress_command)}'"
+            else f"\\copy ({query}) TO PROGRAM '{_GUARDED.format(compress=tools.compress_command(is_kept=is_kept))}'"
         )
         self.rows = -1
 

@@ -67,13 +67,14 @@ def restore_settings(encoding: str) -> str:
 class Snapshot:
     """A snapshot held by a session of its own until the ``with`` block ends.
 
-    ``tables`` is what it sees. Each of them is locked against being dropped, truncated or altered meanwhile.
+    ``tables`` is what it sees. Each of them is locked against being dropped, truncated or altered meanwhile. ``session``
+    answers questions about the database as the snapshot sees it; rows are read by others.
     """
 
     def __init__(self, server: Server, *, lock_timeout_s: int) -> None:
         self._server = server
         self._lock_timeout_s = lock_timeout_s
-        self._session, self.identifier, self.tables = self._take()
+        self.session, self.identifier, self.tables = self._take()
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +82,7 @@ class Snapshot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.close()
+        self.session.close()
 
     def open_reader(self) -> Session:
         """Return a new session that reads under this snapshot, set as pg_dump would set it."""
@@ -95,23 +96,22 @@ class Snapshot:
 
     def finish(self) -> None:
         """See that the snapshot was held to the end; raise PostgresError where its session was ended."""
-        self._session.execute("COMMIT;")
+        self.session.execute("COMMIT;")
 
     def _take(self) -> tuple[Session, str, list[Table]]:
-        """Lock what there is, export, and look again: until nothing changed in between."""
-        known = self._list()
+        """List, lock what there is, export, and look again: until nothing changed in between."""
         for _attempt in range(_ATTEMPTS):
-            require_readable(known, self._server.facts)
             session = self._server.open_session()
             try:
-                taken = self._try(session, known)
+                known = self._list(session)
+                require_readable(known, self._server.facts)
+                taken = self._export(session, known)
             except BaseException:
                 session.close()
                 raise
-            if isinstance(taken, str):
-                return session, taken, known
+            if taken is not None:
+                return session, *taken
             session.close()
-            known = taken
         raise PostgresError(
             _("tables were created, dropped or rewritten at each of {count} attempts to take a snapshot").format(
                 count=_ATTEMPTS
@@ -119,12 +119,21 @@ class Snapshot:
             hint=_("run the backup when no schema change is running"),
         )
 
-    def _try(self, session: Session, known: list[Table]) -> str | list[Table]:
-        """Return the exported snapshot, or the tables to lock in another attempt."""
+    def _list(self, session: Session) -> list[Table]:
+        """Return the tables as they are now. To read a table's size takes a lock too, and may wait no longer."""
+        session.execute(f"SET lock_timeout = '{self._lock_timeout_s}s';")
+        try:
+            return list_tables(session)
+        except PostgresError as error:
+            if error.sqlstate == _LOCK_NOT_AVAILABLE:
+                raise self._blocked() from error
+            raise
+
+    def _export(self, session: Session, known: list[Table]) -> tuple[str, list[Table]] | None:
+        """Return the exported snapshot and what it sees; None where that is not what was locked."""
         lockable = [table.qualified for table in known if table.is_lockable]
         try:
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;")
-            session.execute(f"SET LOCAL lock_timeout = '{self._lock_timeout_s}s';")
             for start in range(0, len(lockable), _LOCKS_PER_STATEMENT):
                 names = ", ".join(f"ONLY {name}" for name in lockable[start : start + _LOCKS_PER_STATEMENT])
                 session.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE;")
@@ -136,26 +145,12 @@ class Snapshot:
                 raise self._blocked() from error
             if error.sqlstate not in _GONE:
                 raise
-            return self._list()
+            return None
         locked = {(table.oid, table.qualified) for table in known if table.is_lockable}
         changed = any(table.is_rewritten for table in seen) or any(
             (table.oid, table.qualified) not in locked for table in seen if table.is_lockable
         )
-        if changed:
-            return seen
-        known[:] = seen
-        return identifier
-
-    def _list(self) -> list[Table]:
-        """Return the tables as they are now. To read a table's size takes a lock too, and may wait no longer."""
-        with self._server.open_session() as session:
-            session.execute(f"SET lock_timeout = '{self._lock_timeout_s}s';")
-            try:
-                return list_tables(session)
-            except PostgresError as error:
-                if error.sqlstate == _LOCK_NOT_AVAILABLE:
-                    raise self._blocked() from error
-                raise
+        return None if changed else (identifier, seen)
 
     def _blocked(self) -> PostgresError:
         with self._server.open_session() as session:

@@ -36,10 +36,13 @@ class Tools:
     pg_restore: str
     compressor: str
 
-    @property
-    def compress_command(self) -> str:
-        """The shell command that compresses standard input as a frame of its own."""
-        return {"zstd": "zstd -q -3", "gzip": "gzip -1"}.get(self.compressor, "cat")
+    def compress_command(self, *, is_kept: bool = True) -> str:
+        """Return the shell command that compresses standard input as a frame of its own.
+
+        ``is_kept`` False: the frame is only a way to send the text, and is most likely thrown away.
+        """
+        zstd = "zstd -q -3" if is_kept else "zstd -q -1"
+        return {"zstd": zstd, "gzip": "gzip -1"}.get(self.compressor, "cat")
 
 
 def find_tools(runner: Runner) -> Tools:
