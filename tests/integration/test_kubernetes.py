@@ -17,11 +17,11 @@ from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
 
 ROOT = Path(__file__).parents[2]
 SHOP = """
-CREATE TABLE clientes (id int PRIMARY KEY, nombre text NOT NULL);
-CREATE TABLE pedidos (id bigserial PRIMARY KEY, cliente int REFERENCES clientes, nota text, foto bytea,
+CREATE TABLE usuarios (id int PRIMARY KEY, nombre text NOT NULL);
+CREATE TABLE pedidos (id bigserial PRIMARY KEY, usuario int REFERENCES usuarios, nota text, imagen bytea,
   hecho timestamptz);
-INSERT INTO clientes SELECT n, 'Ñandú ' || n FROM generate_series(1, 500) n;
-INSERT INTO pedidos (cliente, nota, foto, hecho)
+INSERT INTO usuarios SELECT n, 'Ñandú ' || n FROM generate_series(1, 500) n;
+INSERT INTO pedidos (usuario, nota, imagen, hecho)
 SELECT n % 500 + 1, repeat(md5(n::text), 8), decode(md5(n::text), 'hex'), '2026-01-01'::timestamptz + n * interval '1s'
   FROM generate_series(1, 200000) n;
 CREATE INDEX ON pedidos (hecho);
@@ -56,7 +56,7 @@ def test_full_and_incremental_of_a_stateful_set_restore_to_what_it_was(postgres:
     assert (full["type"], full["database"], full["environment"]) == ("full", "tienda", "kubernetes")
     assert full["instance"] == f"{postgres.namespace}.tienda-db-0"
     was = postgres.contents()
-    postgres.psql("UPDATE pedidos SET nota = 'cambiado' WHERE id % 1000 = 7; INSERT INTO clientes VALUES (501, 'Otra')")
+    postgres.psql("UPDATE pedidos SET nota = 'cambiado' WHERE id % 1000 = 7; INSERT INTO usuarios VALUES (501, 'Otra')")
     # By itself: the namespace holds one server.
     incremental = respaldo(
         postgres, tmp_path, "backup", "--environment", "kubernetes", "--json", NAMESPACE=postgres.namespace

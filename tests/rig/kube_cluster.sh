@@ -1,8 +1,9 @@
 #!/bin/bash
-# kube_cluster.sh start | stop [--purge] | status | build | path | load IMAGE... | images | restart PROGRAM | kubectl ARGS
+# kube_cluster.sh start | stop [--purge] | status | build | path | load IMAGE... | images | restart PROGRAM |
+#   kubectl ARGUMENTS
 #
-# A real Kubernetes of one node on this machine, as root: API server, controllers, scheduler, kubelet, proxy, containerd,
-# etcd. No DNS and no dynamic volumes.
+# A real Kubernetes of one node on this machine, as root: API server, controllers, scheduler, kubelet, proxy,
+# containerd, etcd. No DNS and no dynamic volumes.
 #
 # start:   build what is missing, run the cluster, wait until its node is ready; print the kubeconfig's path.
 # stop:    end it, its containers first; with --purge its state goes too.
@@ -279,5 +280,5 @@ case "${1:-}" in
   images) images ;;
   restart) end "${2:?which program}" && run_program "$2" ;;
   kubectl) shift && build && exec "$KUBE" kubectl "$@" ;;
-  *) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
