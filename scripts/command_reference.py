@@ -66,11 +66,19 @@ def write_commands() -> Iterator[str]:
     root = cli.make_context("respaldo", [], resilient_parsing=True, terminal_width=WIDTH)
     yield "## respaldo\n"
     yield write_help(cli, root)
-    for name in cli.list_commands(root):
-        command = cli.get_command(root, name)
+    yield from write_group(cli, root)
+
+
+def write_group(group: click.Group, context: click.Context) -> Iterator[str]:
+    """Yield the sections of a group's commands, those of the groups among them too."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if command is not None:
-            yield f"## respaldo {name}\n"
-            yield write_help(command, command.make_context(name, [], parent=root, resilient_parsing=True))
+            inner = command.make_context(name, [], parent=context, resilient_parsing=True)
+            yield f"## {inner.command_path}\n"
+            yield write_help(command, inner)
+            if isinstance(command, click.Group):
+                yield from write_group(command, inner)
 
 
 def write_flat() -> Iterator[str]:
@@ -82,7 +90,9 @@ def write_flat() -> Iterator[str]:
     yield write_row(_("flag"), _("what it does")) + "\n|---|---|"
     for action in parser._actions:
         names = ", ".join(f"`{name}`" for name in action.option_strings)
-        value = "|".join(action.choices) if action.choices else action.metavar
+        names_of_value = action.metavar if isinstance(action.metavar, tuple) else (action.metavar or "",)
+        value = "|".join(action.choices) if action.choices else " ".join(names_of_value)
+        value += " …" if action.nargs == "+" else ""
         shown = f"{names} `{value}`" if value and action.nargs != 0 else names
         yield write_row(shown, (action.help or "").replace("%%", "%"))
     yield ""

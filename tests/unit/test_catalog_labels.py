@@ -253,6 +253,8 @@ def test_removed_backup_drops_its_labels_and_its_number_is_not_given_again(
     for manifest in manifests:
         label_backup(repository, manifest, LabelRequest(branch="main"))
     apply_retention(repository, TARGET, POLICY, now=START)
+    assert len(repository.backups(TARGET).manifests) == 3
+    apply_version_prune(repository, TARGET, keep=1, now=START)
     labels = repository.labels(TARGET).read()
     assert set(labels.backups) == {"b2"}
     repository.remove(TARGET, "b2")
@@ -279,16 +281,17 @@ def test_damaged_backup_keeps_its_labels(storage: MemoryStorage, repository: Rep
     assert set(repository.labels(TARGET).read().backups) == {"b1", "b2"}
 
 
-def test_retention_keeps_what_is_pinned_or_tagged_and_not_what_has_a_version_only(
+def test_retention_keeps_what_is_pinned_tagged_or_a_version_and_not_what_is_described(
     storage: MemoryStorage, repository: Repository
 ) -> None:
-    manifests = [commit(storage, number) for number in range(4)]
+    manifests = [commit(storage, number) for number in range(5)]
     label_backup(repository, manifests[0], LabelRequest(is_pinned=True))
     label_backup(repository, manifests[1], LabelRequest(tags=("before_migration",)))
     label_backup(repository, manifests[2], LabelRequest(branch="main"))
+    label_backup(repository, manifests[3], LabelRequest(description="only words"))
     plan = plan_target(repository, TARGET, POLICY, now=START)
-    assert plan.removals == ("b2",)
-    assert [Reason.PINNED in verdict.reasons for verdict in plan.verdicts] == [True, True, False, False]
+    assert plan.removals == ("b3",)
+    assert [Reason.PINNED in verdict.reasons for verdict in plan.verdicts] == [True, True, True, False, False]
 
 
 def test_tags_and_descriptions_are_bounded_and_one_line(storage: MemoryStorage) -> None:

@@ -35,12 +35,19 @@ def read_reference(language: str) -> str:
 
 
 def commands() -> Iterator[click.Command]:
-    context = click.Context(cli)
     yield cli
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
+    yield from (command for _path, command in commands_of(cli, "respaldo"))
+
+
+def commands_of(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield each command of a group, of its groups too, with what a person types."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
-        yield command
+        yield f"{path} {name}", command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{path} {name}")
 
 
 def test_command_reference_is_what_the_program_says() -> None:
@@ -52,9 +59,7 @@ def test_command_reference_is_what_the_program_says() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_reference_holds_every_command_and_option(language: str) -> None:
     text = read_reference(language)
-    missing = [
-        command.name for command in commands() if f"## respaldo {command.name}" not in text and command is not cli
-    ]
+    missing: list[str] = [path for path, _command in commands_of(cli, "respaldo") if f"## {path}\n" not in text]
     for command in commands():
         for parameter in command.params:
             names = [*parameter.opts, *parameter.secondary_opts] if isinstance(parameter, click.Option) else []

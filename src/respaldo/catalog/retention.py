@@ -43,7 +43,7 @@ _TEXTS = {
     Reason.DAILY: N_("newest of its day"),
     Reason.FULL: N_("one of the newest fulls"),
     Reason.BASE: N_("base of an incremental that stays"),
-    Reason.PINNED: N_("pinned or tagged"),
+    Reason.PINNED: N_("pinned, tagged, or a version"),
     Reason.NEWEST: N_("newest backup"),
     Reason.PROVEN: N_("newest proven backup"),
     Reason.SAFETY: N_("what a restore replaced, not two weeks old"),

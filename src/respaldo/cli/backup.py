@@ -48,7 +48,7 @@ def backup(
     replace: bool,
     every_instance: bool,
     all_databases: bool,
-    labels: LabelRequest,
+    naming: LabelRequest,
     as_json: bool,
 ) -> None:
     """Back up one database into the repository."""
@@ -61,7 +61,7 @@ def backup(
                 ),
                 hint=_("one backup of each target is made, named by the time"),
             )
-        if not labels.is_empty:
+        if not naming.is_empty:
             raise UsageError(
                 _("{first} and {second} contradict each other").format(
                     first="--all" if every_instance else "--all-databases",
@@ -75,7 +75,7 @@ def backup(
         run_fleet_command(context.obj, settings, asked, every_instance=every_instance, as_json=as_json)
         return
     settings = load_settings(context, flags)
-    run_backup_command(context.obj, settings, name, asked, replace=replace, labels=labels, as_json=as_json)
+    run_backup_command(context.obj, settings, name, asked, replace=replace, labels=naming, as_json=as_json)
 
 
 def run_backup_command(

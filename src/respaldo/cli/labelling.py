@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def label_options(command: Command) -> Command:
-    """Add the flags of versions, tags and pins; the command receives one ``labels``."""
+    """Add the flags of versions, tags and pins; the command receives one ``naming``."""
 
     @wraps(command)
     def with_labels(
@@ -30,10 +30,10 @@ def label_options(command: Command) -> Command:
         is_pinned: bool,
         **values: Any,
     ) -> Any:
-        labels = label_request(
+        naming = label_request(
             branch=branch, version=version, step=step, tags=tags, description=description, is_pinned=is_pinned
         )
-        return command(labels=labels, **values)
+        return command(naming=naming, **values)
 
     for option in (
         click.option("--pin", "is_pinned", is_flag=True, help=_("keep the backup from retention")),

@@ -34,9 +34,9 @@ def retain(context: click.Context, /, flags: dict[str, Any], dry_run: bool, yes:
 retain.help = _(
     """Remove the backups that the policy does not keep, target by target.
 
-Kept are the newest backup of each of the newest days, weeks and months, the newest fulls, everything pinned or tagged,
-the newest backup of all and the newest proven one, and every base of what is kept. Files of other programs and damaged
-backups are not touched. After each successful backup the same happens by itself.
+Kept are the newest backup of each of the newest days, weeks and months, the newest fulls, everything pinned, tagged
+or with a version, the newest backup of all and the newest proven one, and every base of what is kept. Files of other
+programs and damaged backups are not touched. After each successful backup the same happens by itself.
 
 \b
 Examples:

@@ -62,12 +62,13 @@ def apply_retention(
 
 
 def _retained(manifest: Manifest, labels: Labels, *, is_proven: bool) -> Retained:
+    said = labels_of(labels, manifest)
     return Retained(
         name=manifest.name,
         type=BackupType(manifest.type.value),
         base=manifest.base,
         started=manifest.started,
-        is_pinned=labels_of(labels, manifest).is_kept,
+        is_pinned=said.is_kept or said.version is not None,
         is_proven=is_proven,
         is_safety=manifest.decision.code == Reason.SAFETY,
     )
