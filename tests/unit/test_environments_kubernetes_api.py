@@ -18,7 +18,7 @@ from respaldo.environments.base import Instance
 from respaldo.environments.kubernetes_api import PAUSES_S, Api, ApiRefusedError
 from respaldo.environments.kubernetes_config import Cluster, find_cluster
 from respaldo.environments.kubernetes_login import FixedLogin, Login, PluginLogin, Proof, TokenFileLogin
-from respaldo.environments.kubernetes_process import V5, PodContainer
+from respaldo.environments.kubernetes_process import V4, V5, PodContainer
 from respaldo.environments.kubernetes_runner import KubernetesRunner
 from respaldo.environments.tail import ErrorTail
 from respaldo.environments.websocket import ChannelReader, MessageWriter
@@ -306,3 +306,46 @@ def test_pod_uses_its_own_account_unless_told_otherwise(tmp_path: Path) -> None:
     assert (own.server, own.host, own.namespace) == ("https://[fd00::1]:443", "fd00::1", "shop")
     with pytest.raises(EnvironmentFailedError):
         find_cluster({**inside, "KUBECONFIG": "/no/such/file"}, account=tmp_path)
+
+
+def read_input(connection: socket.socket, until: bytes) -> bytes:
+    """Take the client's messages apart until their text ends like this."""
+    stream = connection.makefile("rb")
+    text = b""
+    while not text.endswith(until):
+        head = stream.read(2)
+        length = head[1] & 0x7F
+        length = int.from_bytes(stream.read(2), "big") if length == 126 else length
+        key = stream.read(4)
+        payload = bytes(byte ^ key[index % 4] for index, byte in enumerate(stream.read(length)))
+        text += payload[1:]
+    return text
+
+
+def test_server_that_does_not_know_v5_gets_input_in_pieces_from_then_on() -> None:
+    taken: list[bytes] = []
+
+    def say(connection: socket.socket, request: str) -> None:
+        connection.sendall(UPGRADED.replace(V5.encode(), V4.encode()))
+        taken.append(read_input(connection, b"0\n"))
+        connection.sendall(message(1, b"out" + mark_of(request) + b"\n") + message(3, SUCCESS))
+
+    # golang.org/x/net/websocket answers so where it knows none of the protocols.
+    script = Script([b"HTTP/1.1 403 Forbidden\r\n\r\n", say, say])
+    with serving(script) as (api, _pauses):
+        runner = runner_of(api)
+        for _turn in range(2):
+            assert runner.run(["x"], stdin=b"hello").stdout == b"out"
+    assert taken == [b"5\nhello0\n"] * 2
+    assert [V5 in asked for asked in script.asked] == [True, False, False]
+
+
+def test_exec_that_rbac_forbids_is_not_tried_again_by_another_protocol() -> None:
+    said = (
+        'pods "db-0" is forbidden: User "ana" cannot get resource "pods/exec" in API group "" in the namespace "shop"'
+    )
+    script = Script([answer(403, {"message": said})])
+    with serving(script) as (api, _pauses), pytest.raises(ApiRefusedError) as caught:
+        runner_of(api).run(["x"], stdin=b"hello")
+    assert "resources: [pods/exec], verbs: [get, create]" in (caught.value.hint or "")
+    assert len(script.asked) == 1
