@@ -111,6 +111,8 @@ def test_directory_that_is_whole_is_taken(tmp_path: Path) -> None:
         ("2.dat.gz", gzip.compress(b"1\n")),
         ("3.dat.zst", WHOLE["3.dat.zst"][:-1]),
         ("4.dat", b"INSERT INTO t VALUES (1"),
+        ("blob_7.dat.gz", gzip.compress(b"x")[:-2]),
+        ("blob_7.dat.gz", b""),
         ("blobs.toc", b"7 blob_7.dat\n"),
         ("blobs.toc", b"7 blob_7.dat\n8 blob_8.dat\n9 blob_9.dat\n"),
     ],

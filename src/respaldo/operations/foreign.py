@@ -169,6 +169,11 @@ def _check_directory(directory: Path) -> None:
             # COPY's end mark, or with --inserts the end of a statement.
             if not tail.rstrip(b"\n").endswith((b"\n\\.", b";")) and tail.strip() != b"\\.":
                 raise _ends_early(path)
+        elif path.name.startswith("blob_") and path.suffix in {".gz", ".zst"}:
+            if path.stat().st_size == 0:
+                raise _ends_early(path)
+            for _piece in _text(path):
+                pass
     listed = {
         line.split()[-1].decode(errors="replace")
         for toc in directory.glob("blobs*.toc")
