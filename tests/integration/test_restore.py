@@ -1,0 +1,453 @@
+"""A restore takes the live database's place only once it is whole; whatever fails before leaves that as it was."""
+# ruff: noqa: E501 - SQL and the lines that are expected of it are easier to read as they are
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conftest import ContainerFactory
+from tests.integration.comparison import assert_description, assert_same_database, describe
+from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, RoundTrips
+from tests.rig.containers import PostgresContainer
+
+Shared = Callable[[int], PostgresContainer]
+BEFORE = """
+CREATE TABLE t (id serial PRIMARY KEY, v text); INSERT INTO t (v) SELECT 'ñ' || i FROM generate_series(1, 200) i;
+CREATE VIEW w AS SELECT count(*) AS n FROM t; SELECT lo_from_bytea(0, 'large');
+GRANT SELECT ON t TO :"ana"; ALTER DEFAULT PRIVILEGES FOR ROLE :"ana" GRANT SELECT ON TABLES TO :"ben";
+"""
+AFTER = "DELETE FROM t WHERE id > 10; ALTER TABLE t ADD c int DEFAULT 7; CREATE TABLE later (a int)"
+
+
+def databases(trip: RoundTrip) -> list[str]:
+    """Return the databases whose names begin with the source's, the source first."""
+    return trip.server.psql(
+        f"SELECT datname FROM pg_database WHERE starts_with(datname, '{trip.source.name}') ORDER BY length(datname)",
+        "postgres",
+    ).splitlines()
+
+
+def old_of(trip: RoundTrip) -> str:
+    """Return the name under which the replaced database is kept; it is dropped with the test."""
+    names = [name for name in databases(trip) if "__old_" in name]
+    assert len(names) == 1
+    trip.made += names
+    return names[0]
+
+
+def replace(trip: RoundTrip, name: str, *words: str) -> Ended:
+    return trip.respaldo.run("restore", name, "--container", trip.server.name, *words)
+
+
+def run_flat(respaldo: Respaldo, *words: str, answers: str | None = None) -> Ended:
+    """Run the documented command, with what a person would type on a pipe."""
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
+    argv = [sys.executable, "backup_orchestrator.py", "--dir", str(respaldo.repository)]
+    done = subprocess.run(
+        [*argv, "--container", respaldo.container.name, *words],
+        cwd=ROOT, env={**keep, "RESPALDO_LANG": "en"}, input=answers or "", text=True, capture_output=True, timeout=200,
+        check=False,
+    )  # fmt: skip
+    return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
+
+
+@pytest.fixture
+def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
+    """A database on PostgreSQL 17 that was backed up and changed since."""
+    made = round_trip(shared_postgres(17))
+    made.load(BEFORE)
+    made.respaldo.backup(made.source.name, "--name", "first", expect="full")
+    return made
+
+
+@contextmanager
+def queried(trip: RoundTrip, statement: str) -> Iterator[list[str]]:
+    """Query the source in a thread, in a new session each time, until the block ends; yield what is answered."""
+    answers: list[str] = []
+    done = threading.Event()
+    argv = ["psql", "-XAtq", "-U", "postgres", "-d", trip.source.name, "-c", statement]
+
+    def ask() -> None:
+        while not done.is_set():
+            asked = trip.server.exec(argv, check=False)
+            answers.append(asked.stdout.decode().strip() or asked.stderr.decode().strip())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_restore_exchanges_the_live_database_for_the_backup_and_keeps_the_old_one(flat: bool, trip: RoundTrip) -> None:
+    was = describe(trip.server, trip.source.name)
+    trip.load(AFTER)
+    changed = describe(trip.server, trip.source.name)
+    ended = (
+        run_flat(trip.respaldo, "--restore", "--restore-file", "first", "--yes")
+        if flat
+        else replace(trip, "first", "--yes")
+    )
+    assert ended.status == 0, ended.err
+    assert_description(was, trip.server, trip.source.name)
+    old = old_of(trip)
+    assert old in ended.out
+    assert_description(changed, trip.server, old)
+    assert databases(trip) == [trip.source.name, old]
+    # The safety backup is of what was replaced.
+    saved = [one["name"] for one in trip.respaldo.list() if one["name"].startswith("before_restore_")]
+    assert_description(changed, trip.server, trip.restored(saved[0]))
+
+
+def test_restore_lets_the_live_database_answer_until_the_exchange(trip: RoundTrip) -> None:
+    trip.load("CREATE TABLE filler AS SELECT i, repeat(md5(i::text), 5) AS v FROM generate_series(1, 60000) i")
+    trip.respaldo.backup(trip.source.name, "--name", "second")
+    trip.load("DELETE FROM t WHERE id > 10")
+    with queried(trip, "SELECT count(*) FROM t") as answers:
+        ended = replace(trip, "second", "--yes", "--drop-old")
+    assert ended.status == 0, ended.err
+    assert "200" in answers, answers
+    first_new = answers.index("200")
+    # Old rows, then perhaps a session that the exchange ended, then new rows for ever.
+    refused = [answer for answer in answers[:first_new] if answer != "10"]
+    assert len(refused) <= 2, refused
+    assert answers[:first_new][:-2] == ["10"] * len(answers[:first_new][:-2])
+    assert set(answers[first_new:]) == {"200"}
+    assert databases(trip) == [trip.source.name]
+
+
+def test_restore_exchanges_under_clients_that_always_come_back(trip: RoundTrip) -> None:
+    trip.load(AFTER)
+    with queried(trip, "SELECT count(*), pg_sleep(60) FROM t"), queried(trip, "SELECT count(*), pg_sleep(60) FROM t"):
+        ended = replace(trip, "first", "--yes", "--no-safety-backup")
+        trip.server.psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%'"
+            f" AND datname LIKE '{trip.source.name}%' AND pid <> pg_backend_pid()",
+            "postgres",
+        )
+        for name in databases(trip):
+            trip.server.psql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false', "postgres")
+        trip.server.psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%'"
+            f" AND datname LIKE '{trip.source.name}%' AND pid <> pg_backend_pid()",
+            "postgres",
+        )
+    assert ended.status == 0, ended.err
+    for name in databases(trip):
+        trip.server.psql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true', "postgres")
+    assert trip.source.psql("SELECT count(*) FROM t") == "200"
+    assert trip.server.psql("SELECT count(*) FROM t", old_of(trip)) == "10"
+
+
+def test_restore_makes_a_database_that_is_gone(trip: RoundTrip) -> None:
+    was = describe(trip.server, trip.source.name)
+    trip.server.psql(f'DROP DATABASE "{trip.source.name}"', "postgres")
+    ended = replace(trip, "latest")
+    assert ended.status == 0, ended.err
+    assert_description(was, trip.server, trip.source.name)
+    assert databases(trip) == [trip.source.name]
+
+
+def test_restore_of_a_database_that_another_role_owns_gives_it_its_owner_and_settings_back(trip: RoundTrip) -> None:
+    name = trip.source.name
+    trip.load(
+        f'\\set name {name}\nALTER DATABASE :"name" OWNER TO :"ana"; ALTER DATABASE :"name" SET work_mem TO \'7MB\';'
+        "COMMENT ON DATABASE :\"name\" IS E'it''s \\\\'; REVOKE CONNECT ON DATABASE :\"name\" FROM PUBLIC;"
+        'GRANT CREATE ON DATABASE :"name" TO :"ben" WITH GRANT OPTION;'
+        'ALTER ROLE :"ben" IN DATABASE :"name" SET search_path TO a, b; ALTER DATABASE :"name" CONNECTION LIMIT 11'
+    )
+    trip.respaldo.backup(name, "--name", "owned")
+    was = describe(trip.server, name)
+    trip.load(
+        f'\\set name {name}\nALTER DATABASE :"name" OWNER TO :"ben"; ALTER DATABASE :"name" RESET ALL;'
+        'COMMENT ON DATABASE :"name" IS NULL; GRANT CONNECT ON DATABASE :"name" TO PUBLIC; DROP TABLE t CASCADE'
+    )
+    ended = replace(trip, "owned", "--yes")
+    assert ended.status == 0, ended.err
+    assert_description(was, trip.server, name)
+    assert (
+        trip.server.psql(f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{old_of(trip)}'")
+        == trip.roles["ben"]
+    )
+
+
+def test_restore_of_one_of_three_names_alike_touches_no_other(
+    postgres_container: ContainerFactory, round_trip: RoundTrips
+) -> None:
+    server = postgres_container(17)
+    respaldo = round_trip(server).respaldo
+    names = ("app", "app_prod", "app-prod")
+    for number, name in enumerate(names):
+        server.psql(f'CREATE DATABASE "{name}"')
+        server.psql(f"CREATE TABLE t AS SELECT {number} AS n", name)
+        respaldo.backup(name, "--name", "one")
+        server.psql("UPDATE t SET n = n + 10", name)
+    for number, name in enumerate(names):
+        others = {other: describe(server, other) for other in names if other != name}
+        ended = respaldo.run("restore", "one", "--database", name, "--container", server.name, "--yes", "--drop-old")
+        assert ended.status == 0, ended.err
+        assert server.psql("SELECT n FROM t", name) == str(number)
+        for other, was in others.items():
+            assert_description(was, server, other)
+    ended = respaldo.run("restore", "one", "--container", server.name, "--yes")
+    assert ended.status == 2
+    assert "app-prod" in ended.err
+    assert sorted(server.psql("SELECT datname FROM pg_database WHERE datname LIKE 'app%'").split()) == sorted(names)
+
+
+def test_restore_to_a_name_that_is_taken_is_refused(trip: RoundTrip) -> None:
+    was = describe(trip.server, trip.source.name)
+    ended = replace(trip, "first", "--to", trip.source.name)
+    assert ended.status == 30
+    assert trip.source.name in ended.err
+    assert_description(was, trip.server, trip.source.name)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_restore_to_another_name_leaves_the_live_database(flat: bool, trip: RoundTrip) -> None:
+    was = describe(trip.server, trip.source.name)
+    trip.load(AFTER)
+    changed = describe(trip.server, trip.source.name)
+    to = f"{trip.source.name}_beside"
+    trip.made.append(to)
+    words = ("--restore", "--restore-file", "backups/first.sql", "--to", to)
+    ended = run_flat(trip.respaldo, *words) if flat else replace(trip, "backups/first.sql", "--to", to)
+    assert ended.status == 0, ended.err
+    assert_description(was, trip.server, to)
+    assert_description(changed, trip.server, trip.source.name)
+
+
+def test_restore_by_number_and_latest_takes_that_backup(trip: RoundTrip) -> None:
+    first = describe(trip.server, trip.source.name)
+    trip.load(AFTER)
+    trip.respaldo.backup(trip.source.name, "--name", "second", expect="incremental")
+    second = describe(trip.server, trip.source.name)
+    for word, was in (("1", first), ("2", second), ("latest", second)):
+        assert_description(was, trip.server, trip.restored(word))
+    for word in ("0", "3", "-1", "nothing"):
+        ended = trip.respaldo.run("restore", "--to", "x", "--container", trip.server.name, "--", word)
+        assert ended.status == 10
+
+
+def test_restore_in_place_needs_the_name_typed(trip: RoundTrip, monkeypatch: pytest.MonkeyPatch) -> None:
+    was = describe(trip.server, trip.source.name)
+    trip.load(AFTER)
+    changed = describe(trip.server, trip.source.name)
+    for answer in ("", "yes\n", f"{trip.source.name}x\n"):
+        with typing(answer, monkeypatch):
+            assert replace(trip, "first", "--in-place", "--yes").status == 2
+        assert_description(changed, trip.server, trip.source.name)
+    with typing(f"{trip.source.name}\n", monkeypatch):
+        ended = replace(trip, "first", "--in-place")
+    assert ended.status == 0, ended.err
+    assert_description(was, trip.server, trip.source.name)
+    assert databases(trip) == [trip.source.name]
+
+
+@contextmanager
+def typing(text: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have these lines on standard input."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    with os.fdopen(reading) as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", pipe)
+        yield
+
+
+def test_restore_of_definitions_then_of_rows_gives_the_whole(trip: RoundTrip) -> None:
+    empty = trip.restored("first", "--schema-only")
+    assert trip.server.psql("SELECT count(*) FROM t", empty) == "0"
+    assert trip.server.pg_dump("--schema-only", "--restrict-key=k", database=empty) == trip.source.pg_dump(
+        "--schema-only", "--restrict-key=k"
+    )
+    ended = replace(trip, "first", "--data-only", "--to", empty)
+    assert ended.status == 0, ended.err
+    assert_same_database(trip.server, trip.source.name, empty)
+    again = replace(trip, "first", "--data-only", "--to", empty)
+    assert again.status == 30
+    assert '"public"."t"' in again.err
+    assert_same_database(trip.server, trip.source.name, empty)
+    trip.server.psql("DROP TABLE t CASCADE", empty)
+    lacking = replace(trip, "first", "--data-only", "--to", empty)
+    assert lacking.status == 30
+    assert '"public"."t"' in lacking.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--in-place", "--to", "x"),
+        ("--schema-only", "--data-only"),
+        ("--table", "t", "--in-place"),
+        ("--table", "t", "--schema-only"),
+        ("--table", "t", "--data-only"),
+        ("--replace-table",),
+        ("--map-role", "a"),
+    ],
+)
+def test_restore_with_flags_that_contradict_each_other_is_wrong_use(words: tuple[str, ...], trip: RoundTrip) -> None:
+    before = databases(trip)
+    assert replace(trip, "first", *words, "--yes").status == 2
+    assert databases(trip) == before
+
+
+def test_restore_dry_run_changes_nothing(trip: RoundTrip) -> None:
+    trip.load(AFTER)
+    changed = describe(trip.server, trip.source.name)
+    for words in ((), ("--to", "elsewhere"), ("--table", "t"), ("--data-only",), ("--in-place",)):
+        ended = replace(trip, "first", *words, "--dry-run")
+        assert ended.status == 0, ended.err
+    assert databases(trip) == [trip.source.name]
+    assert_description(changed, trip.server, trip.source.name)
+    assert [one["name"] for one in trip.respaldo.list()] == ["first"]
+
+
+def test_restore_into_an_empty_newer_server_brings_roles_and_all(
+    shared_postgres: Shared, postgres_container: ContainerFactory, round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(15))
+    ana, ben = trip.roles["ana"], trip.roles["ben"]
+    trip.load(
+        BEFORE
+        + "ALTER ROLE :\"ana\" LOGIN PASSWORD 'secret' CONNECTION LIMIT 5; ALTER ROLE :\"ana\" SET work_mem TO '9MB';"
+        'ALTER ROLE :"ben" PASSWORD \'from the backup\'; GRANT :"ana" TO :"ben" WITH ADMIN OPTION;'
+        f'\\set name {trip.source.name}\nALTER DATABASE :"name" OWNER TO :"ana"; ALTER TABLE t OWNER TO :"ana"; GRANT SELECT ON t TO :"ben"'
+    )
+    trip.respaldo.backup(trip.source.name, "--name", "moved")
+    there = postgres_container(17)
+    lacking = trip.respaldo.run("restore", "moved", "--to-container", there.name)
+    assert lacking.status == 30
+    assert ana in lacking.err
+    assert "--globals" in lacking.err
+    there.psql(f"CREATE ROLE \"{ben}\" PASSWORD 'its own'")
+    password = there.psql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{ben}'")
+    ended = trip.respaldo.run("restore", "moved", "--to-container", there.name, "--globals")
+    assert ended.status == 0, ended.err
+    assert_moved(trip, there, trip.source.name)
+    assert there.psql(f"SELECT rolpassword FROM pg_authid WHERE rolname = '{ben}'") == password
+    role = "SELECT rolname, rolcanlogin, rolconnlimit, rolpassword, rolconfig FROM pg_authid LEFT JOIN (SELECT setrole, setconfig AS rolconfig FROM pg_db_role_setting WHERE setdatabase = 0) s ON setrole = oid WHERE rolname = "
+    assert there.psql(f"{role}'{ana}'") == trip.server.psql(f"{role}'{ana}'")
+    member = "SELECT roleid::regrole, member::regrole, admin_option FROM pg_auth_members WHERE roleid > 16383"
+    assert there.psql(member) == trip.server.psql(f"{member} AND member = '\"{ben}\"'::regrole")
+
+
+def assert_moved(trip: RoundTrip, there: PostgresContainer, name: str) -> None:
+    """The tables, sequences, large objects, owners and privileges are those of the source."""
+    for query in (
+        "SELECT relname, relkind, relowner::regrole, ARRAY(SELECT a.grantee::regrole || a.privilege_type FROM aclexplode(relacl) a WHERE a.grantee <> relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1",
+        "SELECT md5(string_agg(t::text, ',' ORDER BY id)), count(*) FROM t",
+        "SELECT last_value, is_called FROM t_id_seq",
+        "SELECT oid, lomowner::regrole, lomacl, lo_get(oid) FROM pg_largeobject_metadata",
+        "SELECT defaclrole::regrole, defaclobjtype, ARRAY(SELECT a.grantee::regrole || a.privilege_type FROM aclexplode(defaclacl) a WHERE a.grantee <> defaclrole) FROM pg_default_acl",
+        "SELECT datdba::regrole, datacl FROM pg_database WHERE datname = current_database()",
+    ):
+        assert there.psql(query, name) == trip.source.psql(query)
+
+
+def test_restore_with_mapped_roles_gives_their_objects_to_the_others(
+    shared_postgres: Shared, postgres_container: ContainerFactory, round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(15))
+    ana, ben = trip.roles["ana"], trip.roles["ben"]
+    trip.load(
+        BEFORE
+        + f'\\set name {trip.source.name}\nALTER DATABASE :"name" OWNER TO :"ana"; ALTER TABLE t OWNER TO :"ana";'
+        'ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t TO :"ana", :"ben" USING (true);'
+        f"COMMENT ON TABLE t IS 'text TO {ana}, and more'; INSERT INTO t (v) VALUES ('GRANT x TO {ana};');"
+        f"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\nSELECT 'x TO {ana},'\n$$; ALTER FUNCTION f() OWNER TO :\"ana\""
+    )
+    trip.respaldo.backup(trip.source.name, "--name", "moved")
+    there = postgres_container(17)
+    there.psql("CREATE ROLE \"new Ana\" PASSWORD 'its own'")
+    password = there.psql("SELECT rolpassword FROM pg_authid WHERE rolname = 'new Ana'")
+    words = ("--to-container", there.name, "--globals", "--map-role", f"{ana}=new Ana", "--map-role", f"{ben}=ben2")
+    ended = trip.respaldo.run("restore", "moved", *words)
+    assert ended.status == 0, ended.err
+    name = trip.source.name
+    assert there.psql("SELECT datdba::regrole FROM pg_database WHERE datname = current_database()", name) == '"new Ana"'
+    assert (
+        there.psql(
+            "SELECT DISTINCT relowner::regrole FROM pg_class WHERE relname ~ '^t'  AND relnamespace = 'public'::regnamespace",
+            name,
+        )
+        == '"new Ana"'
+    )
+    assert (
+        there.psql("SELECT proowner::regrole, prosrc FROM pg_proc WHERE proname = 'f'", name)
+        == f"\"new Ana\"|\nSELECT 'x TO {ana},'\n"
+    )
+    assert there.psql("SELECT polroles::regrole[] FROM pg_policy", name) == '{"\\"new Ana\\"",ben2}'
+    assert there.psql("SELECT obj_description('t'::regclass)", name) == f"text TO {ana}, and more"
+    assert there.psql("SELECT v FROM t ORDER BY id DESC LIMIT 1", name) == f"GRANT x TO {ana};"
+    assert there.psql("SELECT rolpassword FROM pg_authid WHERE rolname = 'new Ana'") == password
+    assert there.psql(f"SELECT rolname FROM pg_roles WHERE rolname IN ('{ana}', '{ben}')") == ""
+
+
+def test_restore_into_a_server_of_every_later_version(shared_postgres: Shared, round_trip: RoundTrips) -> None:
+    trip = round_trip(shared_postgres(13))
+    there = shared_postgres(18)
+    trip.load("CREATE TABLE t AS SELECT i, 'ñ' || i AS v FROM generate_series(1, 3000) i; CREATE INDEX ON t (v)")
+    trip.respaldo.backup(trip.source.name, "--name", "old")
+    to = f"{trip.source.name}_18"
+    try:
+        ended = trip.respaldo.run("restore", "old", "--to-container", there.name, "--to", to)
+        assert ended.status == 0, ended.err
+        rows = "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY i)) FROM t"
+        assert there.psql(rows, to) == trip.source.psql(rows)
+    finally:
+        there.psql(f'DROP DATABASE IF EXISTS "{to}"')
+
+
+def test_restore_into_an_older_server_is_refused_with_both_versions(
+    shared_postgres: Shared, round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(18))
+    there = shared_postgres(15)
+    trip.load("CREATE TABLE t AS SELECT 1 AS a")
+    trip.respaldo.backup(trip.source.name, "--name", "new")
+    before = there.psql("SELECT datname FROM pg_database")
+    ended = trip.respaldo.run("restore", "new", "--to-container", there.name, "--to", "x")
+    assert ended.status == 30
+    assert "18" in ended.err
+    assert there.psql("SHOW server_version").split()[0] in ended.err
+    assert there.psql("SELECT datname FROM pg_database") == before
+
+
+def test_restore_that_cannot_be_names_all_that_is_wrong_at_once(
+    postgres_container: ContainerFactory, round_trip: RoundTrips
+) -> None:
+    server = postgres_container(17, args=("-c", "wal_level=logical", "-c", "max_prepared_transactions=5"))
+    server.exec(["sh", "-c", "mkdir /tmp/space && chown postgres /tmp/space"], user="root")
+    trip = round_trip(server)
+    for name, text in (("gone.control", "default_version = '1.2'\n"), ("gone--1.2.sql", "CREATE TABLE g (a int);")):
+        server.exec(["sh", "-c", f"cat > /usr/share/postgresql/17/extension/{name}"], text.encode(), user="root")
+    server.psql("CREATE ROLE weak LOGIN; CREATE TABLESPACE space LOCATION '/tmp/space'; CREATE ROLE gone_role")
+    trip.load("CREATE EXTENSION gone; CREATE TABLE t (a int) TABLESPACE space; ALTER TABLE t OWNER TO gone_role")
+    trip.respaldo.backup(trip.source.name, "--name", "first")
+    trip.load(
+        "DROP EXTENSION gone; DROP TABLE t; CREATE TABLE kept AS SELECT 1 AS a; DROP ROLE gone_role; DROP TABLESPACE space;"
+    )
+    trip.load(
+        "SELECT pg_create_logical_replication_slot('slot_x', 'pgoutput'); BEGIN; INSERT INTO kept VALUES (2); PREPARE TRANSACTION 'p'"
+    )
+    server.exec(["sh", "-c", "rm /usr/share/postgresql/17/extension/gone*"], user="root")
+    was = describe(server, trip.source.name)
+    ended = replace(trip, "first", "--yes", "--user", "weak")
+    assert ended.status == 30
+    for word in ("gone 1.2", "gone_role", "space", "slot_x", "weak", "--globals"):
+        assert word in ended.err, ended.err
+    assert "1 " in ended.err
+    assert_description(was, server, trip.source.name)
+    assert databases(trip) == [trip.source.name]
+    trip.load("ROLLBACK PREPARED 'p'; SELECT pg_drop_replication_slot('slot_x')")
