@@ -91,7 +91,7 @@ def _describe(one: TargetSummary) -> str:
         verdict = _("met: at most {limit} old") if one.meets_rpo else _("MISSED: at most {limit} old")
         say("RPO", verdict.format(limit=format_duration(one.rpo.total_seconds())))
     else:
-        say(_("last backup"), _("none"))
+        say(_("last backup"), _("there is none"))
     proof = describe_proof(one.last_proof.proof if one.last_proof else None)
     say(_("last proof"), f"{one.last_proof.backup}  {proof}" if one.last_proof else proof)
     say(_("backups"), _amount_text(one.total))

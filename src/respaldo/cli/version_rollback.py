@@ -149,7 +149,7 @@ def run_history_command(output: Output, settings: Settings, *, as_json: bool) ->
                 one.version or "-",
                 one.backup,
                 f"{target.instance}/{one.database}",
-                one.safety or _("none"),
+                one.safety or "-",
             ]
             for target, one in found
         ]

@@ -22,7 +22,8 @@ from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Segment
 from respaldo.units import MIB
 
-_LONGEST_SCRIPT = 1024 * MIB
+_LONGEST_SCRIPT = 256 * MIB
+"""Four times the archive that a text is kept of; both are about as long."""
 
 NO_KEY = N_("no primary key")
 OTHER_KEY = N_("another primary key")

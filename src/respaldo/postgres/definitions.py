@@ -58,7 +58,9 @@ def by_object(definitions: Definitions) -> dict[SchemaObject, Counter[tuple[str,
 def primary_keys(definitions: Definitions) -> dict[str, tuple[str, ...]]:
     """Return the columns of each table's primary key, in its order, by the table's qualified name."""
     found = {}
-    for _title, body in definitions:
+    for title, body in definitions:
+        if "; Type: CONSTRAINT; " not in title:
+            continue  # a function's body may hold such a statement too
         for match in _PRIMARY_KEY.finditer(body):
             names = re.findall(_QUOTED, match["columns"])
             found[match["table"]] = tuple(name[1:-1].replace('""', '"') for name in names)
