@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError
 from respaldo.language import _
 from respaldo.operations.versions import read_rollbacks, record_rollback
 from respaldo.repository.manifest import format_instant
+from respaldo.repository.records import Manifest
 
 
 @click.command(short_help=_("put a version in the place of the live database"))
@@ -44,7 +46,8 @@ rollback.help = _(
     """Restore a version in the place of the live database, and write that into the history.
 
 A safety backup of what is there now is made first; there is no way around it. Then it is an atomic restore: the live
-database answers until the version is loaded and every row compared, and stays as it is when anything fails.
+database answers until the version is loaded and every row compared, and stays as it is when anything fails. Of a
+container's backup that container is meant, unless another place is named.
 
 \b
 Examples:
@@ -102,7 +105,7 @@ def run_rollback_command(
     app = App(settings)
     manifest = choose_labelled(settings, word).manifest
     flags = RestoreFlags(name=manifest.name, drop_old=drop_old, yes=yes, dry_run=dry_run, as_json=as_json)
-    outcome = restore_chosen(output, settings, flags, manifest)
+    outcome = restore_chosen(output, _where_it_came_from(settings, manifest), flags, manifest)
     if outcome is None:
         return
     safety = outcome.safety.name if outcome.safety else None
@@ -119,6 +122,15 @@ def run_rollback_command(
         raise click.exceptions.Exit(DONE_WITH_WARNINGS) from error
     if safety is not None:
         output.line(_("safety backup"), safety)
+
+
+def _where_it_came_from(settings: Settings, manifest: Manifest) -> Settings:
+    """Return settings that mean the container that the backup is of, where the person names no place: another one that
+    happens to be the only one running, with a database of that name, must not be replaced."""
+    named = (settings.container, settings.pod, settings.labels, settings.host, settings.context)
+    if manifest.environment != "docker" or settings.environment not in {"auto", "docker"} or any(named):
+        return settings
+    return replace(settings, environment="docker", container=manifest.target.instance)
 
 
 def run_history_command(output: Output, settings: Settings, *, as_json: bool) -> None:
