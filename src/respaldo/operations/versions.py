@@ -21,7 +21,6 @@ from respaldo.catalog.labels import (
 from respaldo.catalog.retention import SAFETY_AGE
 from respaldo.catalog.strategy import Reason
 from respaldo.catalog.versions import (
-    MAIN,
     PruneVerdict,
     Step,
     Version,
@@ -96,7 +95,7 @@ def check_request(repository: Repository, target: TargetPath, request: LabelRequ
     clean_description(request.description)
     if request.branch is None:
         if request.version is not None:
-            raise UsageError(_("a version needs a branch"), hint=f"--branch {MAIN}")
+            raise UsageError(_("a version needs a branch"), hint=_("add {flag}, or leave it out").format(flag="--branch"))
         return None
     check_branch(request.branch)
     last = last_version(repository.labels(target).read(), request.branch)
