@@ -194,6 +194,23 @@ def test_command_of_psql_in_a_script_does_not_run(line: str, trip: RoundTrip, tm
     assert trip.server.exec(["ls", "/tmp"]).stdout.find(b"run") < 0
 
 
+@pytest.mark.parametrize(
+    "turn_off",
+    [
+        "SET standard_conforming_strings = off;",
+        "DO $$ BEGIN PERFORM set_config('standard_conforming_strings', 'off', false); END $$;",
+    ],
+)
+def test_command_of_psql_that_only_psql_can_see_does_not_run(turn_off: str, trip: RoundTrip, tmp_path: Path) -> None:
+    """With that setting off the second quote is escaped, and what looks like a string to a reader is none."""
+    path = tmp_path / "sly.sql"
+    path.write_text(f"{turn_off}\nSELECT 'a\\' , ' \\! touch /tmp/sly ';\n")
+    ended = trip.respaldo.run("restore", str(path), "--to", "sly", "--container", trip.server.name)
+    assert ended.status == 30
+    assert trip.server.exec(["ls", "/tmp/sly"], check=False).returncode != 0
+    assert "sly" not in trip.server.psql("SELECT datname FROM pg_database", "postgres").split()
+
+
 def test_dump_with_create_and_clean_touches_no_live_database(trip: RoundTrip, tmp_path: Path) -> None:
     name = trip.source.name
     trip.load(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from respaldo.errors import PostgresError
-from respaldo.events import Listener, PhaseStarted
+from respaldo.events import Listener, PhaseStarted, Warned
 from respaldo.language import _
 from respaldo.operations.foreign import DumpFile, DumpKind
 from respaldo.operations.layout import DATABASE, SCHEMA
@@ -17,7 +17,7 @@ from respaldo.operations.roles import map_roles
 from respaldo.operations.verifying import compare_rows
 from respaldo.postgres.archive import check_archive, restore_archive, restore_section, section_script
 from respaldo.postgres.database import Creation
-from respaldo.postgres.load import LoadStream, apply_settings
+from respaldo.postgres.load import LoadStream, apply_settings, can_restrict
 from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.safescript import SafeScript
 from respaldo.postgres.server import Server
@@ -122,7 +122,10 @@ class DumpSource:
     def fill(self, server: Server, database: str, *, jobs: int, schema_only: bool, listen: Listener) -> int:
         listen(PhaseStarted(phase=_("loading {name}").format(name=self.name)))
         if self._dump.kind is DumpKind.SCRIPT:
-            with LoadStream(server, database, preamble="", begins=False) as stream:
+            restricts = can_restrict(server)
+            if not restricts:
+                listen(Warned(message=_("psql in the image is of before August 2025: restore only scripts you trust")))
+            with LoadStream(server, database, preamble="", begins=False, restricts=restricts) as stream:
                 try:
                     for text in self._dump.open_script():
                         stream.send_text(text)

@@ -22,15 +22,20 @@ statuses=$( { { $decompress <&3 3<&- 4>&-; echo "$?" >&5; } | { "$@" 3<&- >&4 4>
 echo "$mark" $statuses
 """
 
+_VERSION = re.compile(rb" (\d+)(?:\.(\d+))?")
+_RESTRICTS_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 _PLACE = re.compile(rb"<stdin>:(\d+): (?:ERROR|FATAL|error)")
 
 
 class LoadStream:
     """One transaction of SQL text into one database. Not thread-safe. Leaving the ``with`` block without ``commit``
     rolls it back, as does every cut of the connection. ``begins`` False: a script that has transactions of its own.
+    ``restricts``: psql itself refuses every command of its own that stands in the text; only where ``can_restrict``.
     ``failed_line``: after an error, the line of what was sent where the statement ends that failed."""
 
-    def __init__(self, server: Server, database: str, *, preamble: str, begins: bool = True) -> None:
+    def __init__(
+        self, server: Server, database: str, *, preamble: str, begins: bool = True, restricts: bool = False
+    ) -> None:
         self.accepts_frames = server.tools.compressor == "zstd"
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--output=/dev/null"]
@@ -40,9 +45,12 @@ class LoadStream:
             env=server.connection.environment(database=database),
             stdin=True,
         )
-        self._end = "COMMIT;\n" if begins else ""
+        key = secrets.token_hex(16)
+        self._lines_before = 1 if restricts else 0
+        self._end = (f"\\unrestrict {key}\n" if restricts else "") + ("COMMIT;\n" if begins else "")
         self.failed_line: int | None = None
-        self.send_text(f"{'BEGIN;' if begins else ''}{preamble}".encode())
+        start = (f"\\restrict {key}\n" if restricts else "") + ("BEGIN;" if begins else "")
+        self.send_text(f"{start}{preamble}".encode())
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +93,22 @@ class LoadStream:
         status = self._process.wait(timeout_s=30)
         stderr = self._process.stderr_tail()
         place = _PLACE.search(stderr)
-        self.failed_line = int(place[1]) if place else None
+        self.failed_line = int(place[1]) - self._lines_before if place else None
         return explain("psql", stderr, status) if stderr.strip() else StreamCutError(_("the load was cut short"))
+
+
+def can_restrict(server: Server) -> bool:
+    """Tell whether the instance's psql knows ``\\restrict``, which came with the minor releases of August 2025.
+
+    A script may make psql read quotes otherwise than anybody who reads it before (``standard_conforming_strings``, set
+    by a function): only psql itself then knows what is a command.
+    """
+    completed = server.runner.run([server.tools.psql, "--version"])
+    version = _VERSION.search(completed.stdout)
+    if version is None:
+        return False
+    major, minor = int(version[1]), int(version[2] or 0)
+    return major >= 18 or minor >= _RESTRICTS_SINCE.get(major, minor + 1)
 
 
 def apply_settings(server: Server, name: str, script: bytes) -> None:

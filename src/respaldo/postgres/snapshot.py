@@ -67,8 +67,8 @@ def restore_settings(encoding: str) -> str:
 class Snapshot:
     """A snapshot held by a session of its own until the ``with`` block ends.
 
-    ``tables`` is what it sees. Each of them is locked against being dropped, truncated or altered meanwhile. ``session``
-    answers questions about the database as the snapshot sees it; rows are read by others.
+    ``tables`` is what it sees. Each of them is locked against being dropped, truncated or altered meanwhile.
+    ``session`` answers questions about the database as the snapshot sees it; rows are read by others.
     """
 
     def __init__(self, server: Server, *, lock_timeout_s: int) -> None:
