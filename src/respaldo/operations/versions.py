@@ -95,7 +95,9 @@ def check_request(repository: Repository, target: TargetPath, request: LabelRequ
     clean_description(request.description)
     if request.branch is None:
         if request.version is not None:
-            raise UsageError(_("a version needs a branch"), hint=_("add {flag}, or leave it out").format(flag="--branch"))
+            raise UsageError(
+                _("a version needs a branch"), hint=_("add {flag}, or leave it out").format(flag="--branch")
+            )
         return None
     check_branch(request.branch)
     last = last_version(repository.labels(target).read(), request.branch)
