@@ -46,7 +46,7 @@ from respaldo.events import Event, Listener, ignore
 from respaldo.operations.backup import BackupRequest, run_backup
 from respaldo.operations.check import CheckReport, CheckRequest, run_check
 from respaldo.operations.compare import Comparison, compare_backups
-from respaldo.operations.restore import RestorePlan, RestoreRequest, Restored, execute_restore, plan_restore
+from respaldo.operations.restore import Restored, RestorePlan, RestoreRequest, execute_restore, plan_restore
 from respaldo.operations.retain import RetentionPlan, apply_retention, plan_target
 from respaldo.operations.summary import SummaryPolicy, TargetSummary, summarize
 from respaldo.operations.versions import (

@@ -373,3 +373,22 @@ def test_labels_document_is_sealed_json_that_anybody_reads(storage: MemoryStorag
     assert document["backups"]["b1"]["version"] == "1.0.0-main.1"
     assert document["branches"] == {"main": "1.0.0-main.1"}
     assert set(document) == {"format", "revision", "backups", "branches", "rollbacks", "checksum"}
+
+
+def test_writer_that_died_while_it_held_the_labels_keeps_nobody_out(tmp_path: Path) -> None:
+    storage = DirectoryStorage(tmp_path)
+    repository = Repository.open_or_create(storage, SystemClock())
+    manifest = commit(storage, 1)
+    script = (
+        "import os, pathlib, sys; from respaldo.clock import SystemClock; from respaldo.repository.lock import Lease\n"
+        "from respaldo.repository.records import TargetPath; from respaldo.storage.directory import DirectoryStorage\n"
+        "storage = DirectoryStorage(pathlib.Path(sys.argv[1]))\n"
+        "target = TargetPath(instance='pc_db', database='pc_db')\n"
+        "Lease(storage, SystemClock(), target, part='labels').acquire(); os._exit(9)\n"
+    )
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    died = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, check=False, timeout=60)
+    assert died.returncode == 9
+    assert [one.name for one in storage.list("locks")] == ["locks/pc_db+pc_db+labels.json"]
+    assert label_backup(repository, manifest, LabelRequest(is_pinned=True)).labels.is_pinned
+    assert list(storage.list("locks")) == []
