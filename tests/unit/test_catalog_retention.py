@@ -24,6 +24,7 @@ from respaldo.catalog.retention import (
 from respaldo.catalog.strategy import BackupType
 
 MANY = settings(max_examples=2500, deadline=None, database=None)
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 GOLDEN = Path(__file__).parents[1] / "golden"
 ZONES: list[tzinfo] = [
     UTC,
@@ -76,7 +77,7 @@ def period_of(backup: Retained, zone: tzinfo | None) -> tuple[Category, tuple[in
 @MANY
 @given(backups=histories(), policy=POLICIES)
 def test_plan_keeps_what_must_never_go(backups: list[Retained], policy: RetentionPolicy) -> None:
-    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy)}
+    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy, now=NOW)}
     assert set(verdicts) == {backup.name for backup in backups}
     assert all(verdict.reasons for verdict in verdicts.values())
     newest_first = sorted(backups, key=lambda backup: (backup.started, backup.name), reverse=True)
@@ -95,7 +96,7 @@ def test_plan_keeps_what_must_never_go(backups: list[Retained], policy: Retentio
 def test_plan_keeps_as_many_of_each_category_as_the_policy_says(
     backups: list[Retained], policy: RetentionPolicy
 ) -> None:
-    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy)}
+    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy, now=NOW)}
     counts = {Reason.MONTHLY: policy.monthly, Reason.WEEKLY: policy.weekly, Reason.DAILY: policy.daily}
     for reason, count in counts.items():
         periods: dict[tuple[Category, tuple[int, ...]], list[Retained]] = {}
@@ -116,9 +117,9 @@ def test_plan_keeps_as_many_of_each_category_as_the_policy_says(
 @MANY
 @given(backups=histories(), policy=POLICIES)
 def test_plan_of_the_survivors_removes_nothing(backups: list[Retained], policy: RetentionPolicy) -> None:
-    kept = {verdict.name for verdict in plan_retention(backups, policy) if verdict.keep}
+    kept = {verdict.name for verdict in plan_retention(backups, policy, now=NOW) if verdict.keep}
     survivors = [backup for backup in backups if backup.name in kept]
-    assert [verdict.name for verdict in plan_retention(survivors, policy) if not verdict.keep] == []
+    assert [verdict.name for verdict in plan_retention(survivors, policy, now=NOW) if not verdict.keep] == []
 
 
 @MANY
@@ -126,7 +127,7 @@ def test_plan_of_the_survivors_removes_nothing(backups: list[Retained], policy: 
 def test_removal_stopped_anywhere_leaves_no_incremental_without_its_base(
     backups: list[Retained], policy: RetentionPolicy
 ) -> None:
-    verdicts = plan_retention(backups, policy)
+    verdicts = plan_retention(backups, policy, now=NOW)
     order = removal_order(verdicts, backups)
     assert sorted(order) == sorted(verdict.name for verdict in verdicts if not verdict.keep)
     left = {backup.name: backup for backup in backups}
@@ -137,7 +138,7 @@ def test_removal_stopped_anywhere_leaves_no_incremental_without_its_base(
 
 
 def test_plan_of_nothing_is_nothing() -> None:
-    assert plan_retention([], RetentionPolicy()) == []
+    assert plan_retention([], RetentionPolicy(), now=NOW) == []
 
 
 def full(name: str, started: datetime) -> Retained:
@@ -172,9 +173,8 @@ def test_sundays_around_a_year_of_53_weeks_are_weeks_of_their_own() -> None:
     # 2026 has an ISO week 53: its Sunday is 3 January 2027, and the 27 December before it is week 52.
     sundays = [datetime(2026, 12, 20, 2, tzinfo=UTC) + timedelta(weeks=week) for week in range(4)]
     assert [tuple(day.isocalendar())[:2] for day in sundays] == [(2026, 51), (2026, 52), (2026, 53), (2027, 1)]
-    verdicts = plan_retention(
-        [full(f"{day:%m%d}", day) for day in sundays], RetentionPolicy(daily=0, weekly=3, monthly=0, full=0, zone=UTC)
-    )
+    policy = RetentionPolicy(daily=0, weekly=3, monthly=0, full=0, zone=UTC)
+    verdicts = plan_retention([full(f"{day:%m%d}", day) for day in sundays], policy, now=NOW)
     assert [verdict.name for verdict in verdicts if verdict.keep] == ["1227", "0103", "0110"]
 
 
@@ -185,7 +185,7 @@ def test_two_backups_of_the_hour_that_comes_twice_are_one_day() -> None:
     assert first.astimezone(zone).replace(fold=0) == second.astimezone(zone).replace(fold=0)
     policy = RetentionPolicy(daily=5, weekly=5, monthly=5, full=0, zone=zone)
     later = full("later", datetime(2026, 10, 26, 12, tzinfo=UTC))
-    verdicts = plan_retention([full("b", first), full("a", second), later], policy)
+    verdicts = plan_retention([full("b", first), full("a", second), later], policy, now=NOW)
     assert [verdict.name for verdict in verdicts if verdict.keep] == ["a", "later"]
 
 
@@ -217,7 +217,7 @@ def simulate(database: str, policy: RetentionPolicy) -> Sequence[Retained]:
             backups.append(Retained(name=name, type=kind, base=None if is_full else base, started=started))
             base = name if is_full else base
             runs += 1
-            kept = {verdict.name for verdict in plan_retention(backups, policy) if verdict.keep}
+            kept = {verdict.name for verdict in plan_retention(backups, policy, now=NOW) if verdict.keep}
             backups = [backup for backup in backups if backup.name in kept]
     return backups
 
@@ -228,7 +228,7 @@ def survivors_text(policy: RetentionPolicy) -> str:
     for database in ("shop", "crm", "logs"):
         survivors = simulate(database, policy)
         types = {backup.name: backup for backup in survivors}
-        for verdict in plan_retention(survivors, policy):
+        for verdict in plan_retention(survivors, policy, now=NOW):
             reasons = " ".join(reason.value for reason in verdict.reasons)
             lines.append(f"{database} {verdict.name} {types[verdict.name].type.value} {reasons}\n")
     return "".join(lines)
@@ -259,3 +259,13 @@ def test_survivors_of_400_days_are_those_that_a_calendar_tells() -> None:
     assert shop["20260226"] == {"base"}
     # ``crm`` makes none on Sundays.
     assert not [words for words in lines if words[0] == "crm" and "weekly" in words[3:]]
+
+
+@pytest.mark.parametrize(("days", "stays"), [(0, True), (13, True), (14, False), (400, False)])
+def test_what_a_restore_replaced_stays_for_two_weeks(days: int, stays: bool) -> None:
+    made = NOW - timedelta(days=days)
+    safety = replace(full("before_restore", made), is_safety=True)
+    later = [full("later", NOW), full("latest", NOW + timedelta(minutes=1))]
+    policy = RetentionPolicy(daily=0, weekly=0, monthly=0, full=0, zone=UTC)
+    verdict = next(one for one in plan_retention([safety, *later], policy, now=NOW) if one.name == "before_restore")
+    assert (verdict.keep, verdict.reasons) == (stays, (Reason.SAFETY,) if stays else (Reason.EXCESS,))
