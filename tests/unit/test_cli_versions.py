@@ -206,3 +206,21 @@ def test_command_that_cannot_be_meant_ends_with_its_code(words: tuple[str, ...],
     assert ended == status, err
     assert err
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_list_tells_versions_tags_and_pins_and_survives_damaged_labels(directory: Path) -> None:
+    run(directory, "pin", "third")
+    first = document(directory, "list")[0]
+    assert (first["version"], first["tags"], first["pinned"]) == ("1.0.0-main.1", ["stable"], False)
+    status, out, err = run(directory, "--verbose", "list")
+    assert status == 0, err
+    assert "1.1.0-main.3" in out
+    assert "nightly" in out
+    next(directory.rglob("labels.json")).write_bytes(b"{}")
+    status, out, err = run(directory, "list", "--json")
+    assert status == 13
+    assert "labels.json" in err
+    assert [one["name"] for one in json.loads(out)] == [name for _version, name, _tag in BACKUPS]
+    for words in (("retain", "--yes"), ("version", "prune", "0", "--yes"), ("version", "list"), ("summary",)):
+        assert run(directory, *words)[0] == 13
+    assert len(list(directory.rglob("manifest.json"))) == len(BACKUPS)

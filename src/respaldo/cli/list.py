@@ -8,16 +8,19 @@ from pathlib import Path
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import backup_document
+from respaldo.catalog.labels import labels_of, version_of
+from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
-from respaldo.errors import RepositoryError
+from respaldo.errors import DamagedError, RepositoryError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
+from respaldo.operations.versions import LabelledBackup
 from respaldo.repository.format import REPOSITORY
+from respaldo.repository.labels import Labels
 from respaldo.repository.proof import Proof, ProofKind
-from respaldo.repository.records import DamagedBackup, Manifest
+from respaldo.repository.records import DamagedBackup, Manifest, TargetPath
 from respaldo.units import format_count, format_size
 
 FOREIGN_ENDINGS = (".sql", ".sql.gz", ".sql.zst", ".dump", ".tar")
@@ -44,7 +47,7 @@ Examples:
   respaldo --verbose list
 
 \b
-Exit codes: 0 done, also when there is none; 13 a manifest is damaged; 20 storage.
+Exit codes: 0 done, also when there is none; 13 a manifest or the labels are damaged; 20 storage.
 """
 )
 
@@ -53,11 +56,12 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
     """Print the table; what ``respaldo list`` and ``--list`` both do. Return what was listed."""
     manifests, damaged = read_backups(settings)
     proofs = read_proofs(settings, manifests)
+    labelled, unlabelled = read_labelled(settings, manifests)
     files = [] if as_json else _foreign_files(Path(settings.repository))
     if as_json:
-        output.print_json([backup_document(manifest, proofs.get(manifest.uid)) for manifest in manifests])
+        output.print_json([labelled_document(one, proofs.get(one.manifest.uid)) for one in labelled])
     elif manifests:
-        print_table(manifests, proofs, verbose=output.verbose)
+        print_table(manifests, proofs, labelled if output.verbose else None)
     elif not damaged:
         print(_("No backups found in {directory}").format(directory=settings.repository))
     if files:
@@ -66,15 +70,18 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
             print(f"  {path.name}  {format_size(path.stat().st_size)}")
     for other in damaged[1:]:
         output.warn(other.error.message)
-    if damaged:
-        raise damaged[0].error
+    for error in [*(one.error for one in damaged), *unlabelled]:
+        raise error
     return manifests
 
 
-def print_table(manifests: Sequence[Manifest], proofs: Mapping[str, Proof], *, verbose: bool = False) -> None:
-    """Print the numbered table; with each one's target where there are several."""
+def print_table(
+    manifests: Sequence[Manifest], proofs: Mapping[str, Proof], labelled: Sequence[LabelledBackup] | None = None
+) -> None:
+    """Print the numbered table; with each one's target where there are several. ``labelled``: say more of each, these
+    labels too."""
     several = len({manifest.target for manifest in manifests}) > 1
-    print(_table(manifests, proofs, with_target=several or verbose, verbose=verbose))
+    print(_table(manifests, proofs, labelled, with_target=several or labelled is not None))
 
 
 def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup]]:
@@ -101,6 +108,28 @@ def read_proofs(settings: Settings, manifests: Sequence[Manifest]) -> dict[str, 
     return {manifest.uid: proof for manifest in manifests for proof in newest_proofs(repository, [manifest]).values()}
 
 
+def read_labelled(settings: Settings, manifests: Sequence[Manifest]) -> tuple[list[LabelledBackup], list[DamagedError]]:
+    """Return the backups with what they are called, and what kept some from it: they are listed all the same."""
+    if not manifests:
+        return [], []
+    repository = App(settings).open_repository()
+    labels: dict[TargetPath, Labels] = {}
+    errors = []
+    for target in sorted({manifest.target for manifest in manifests}):
+        try:
+            labels[target] = repository.labels(target).read()
+        except DamagedError as error:
+            labels[target] = Labels()
+            errors.append(error)
+    found = [
+        LabelledBackup(
+            manifest=one, labels=labels_of(labels[one.target], one), version=version_of(labels[one.target], one)
+        )
+        for one in manifests
+    ]
+    return found, errors
+
+
 def describe_proof(proof: Proof | None) -> str:
     """Say what is known of a backup: proven by a drill, read through by a check, failed, or nothing yet."""
     if proof is None:
@@ -122,12 +151,18 @@ def _foreign_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.is_file() and path.name.endswith(FOREIGN_ENDINGS))
 
 
-def _table(manifests: Sequence[Manifest], proofs: Mapping[str, Proof], *, with_target: bool, verbose: bool) -> str:
+def _table(
+    manifests: Sequence[Manifest],
+    proofs: Mapping[str, Proof],
+    labelled: Sequence[LabelledBackup] | None,
+    *,
+    with_target: bool,
+) -> str:
     header = ["#", _("name"), _("type"), _("size"), _("date"), _("proof")]
     if with_target:
         header.append(_("target"))
-    if verbose:
-        header += [_("tables"), _("rows"), _("data"), _("base")]
+    if labelled is not None:
+        header += [_("tables"), _("rows"), _("data"), _("base"), _("version"), _("tags")]
     rows = [header]
     for number, manifest in enumerate(manifests, 1):
         totals = manifest.totals
@@ -141,8 +176,10 @@ def _table(manifests: Sequence[Manifest], proofs: Mapping[str, Proof], *, with_t
         ]
         if with_target:
             row.append(str(manifest.target))
-        if verbose:
+        if labelled is not None:
+            one = labelled[number - 1]
             counts = [format_count(totals.tables), format_count(totals.rows), format_size(totals.raw_bytes)]
-            row += [*counts, manifest.base or ""]
+            tags = [*one.labels.tags, *([_("pinned")] if one.labels.is_pinned else [])]
+            row += [*counts, manifest.base or "", str(one.version or ""), ", ".join(tags)]
         rows.append(row)
     return format_table(rows)
