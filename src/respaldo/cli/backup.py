@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
 
 
 @click.command(short_help=_("back up a database, full or incremental"))
-@click.option("--name", "-n", metavar="NAME", help=_("the backup's name [default: backup_DATE_TIME]"))
+@click.option("--name", "-n", metavar="NAME", help=_("the backup's name, which also pins it [default: backup_DATE_TIME]"))
 @click.option(
     "--type",
     "asked",
@@ -93,11 +94,15 @@ def run_backup_command(
 
     app = App(settings)
     begun_s = app.clock.monotonic_s()
+    labels = labels or LabelRequest()
+    if name is not None:
+        # Who names a backup means to find it again: retention would remove the second of a day with the next one.
+        labels = dataclasses.replace(labels, is_pinned=True)
     progress = Progress(output, _("backing up"))
     with progress as listen:
         server = app.find_server(listen)
         repository, target = app.open_or_create_repository(), app.target_of(server)
-        check_request(repository, target, labels or LabelRequest())
+        check_request(repository, target, labels)
         manifest = run_backup(
             server,
             repository,
@@ -108,7 +113,7 @@ def run_backup_command(
         )
     totals = manifest.totals
     output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
-    labelled, failure = _label(repository, manifest, labels or LabelRequest())
+    labelled, failure = _label(repository, manifest, labels)
     if labelled.version is not None:
         output.line(_("version"), str(labelled.version))
     if as_json:
