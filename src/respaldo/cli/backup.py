@@ -26,7 +26,9 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
 
 
 @click.command(short_help=_("back up a database, full or incremental"))
-@click.option("--name", "-n", metavar="NAME", help=_("the backup's name, which also pins it [default: backup_DATE_TIME]"))
+@click.option(
+    "--name", "-n", metavar="NAME", help=_("the backup's name, which also pins it [default: backup_DATE_TIME]")
+)
 @click.option(
     "--type",
     "asked",

@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
         description=_("back up PostgreSQL in Docker or Kubernetes, and list and restore the backups"),
         epilog=_("without flags: find PostgreSQL, decide between full and incremental, and back up"),
     )
-    parser.add_argument("--name", "-n", metavar="NAME", help=_("the backup's name, which also pins it [default: backup_DATE_TIME]"))
+    parser.add_argument(
+        "--name", "-n", metavar="NAME", help=_("the backup's name, which also pins it [default: backup_DATE_TIME]")
+    )
     parser.add_argument("--dir", "-d", dest="repository", metavar="DIR", help=_help("repository"))
     parser.add_argument("--container", "-c", metavar="NAME", help=_help("container"))
     parser.add_argument("--pod", metavar="NAME", help=_help("pod"))
