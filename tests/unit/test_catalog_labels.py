@@ -168,7 +168,7 @@ def test_damaged_labels_stop_retention_before_it_removes(
     for number in range(3):
         commit(storage, number)
     storage.put(PATH, data)
-    with pytest.raises(DamagedError, match="labels|rótulos") as caught:
+    with pytest.raises(DamagedError, match=r"labels|rótulos") as caught:
         apply_retention(repository, TARGET, POLICY, now=START)
     assert caught.value.hint
     assert len(repository.backups(TARGET).manifests) == 3
