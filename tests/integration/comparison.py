@@ -55,6 +55,7 @@ def _query(server: PostgresContainer, database: str, script: bytes) -> list[byte
     argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", server.user, "-d", database, "-f", "-"]
     # The database's own settings must neither cut the comparison short nor change how it reads.
     options = "-c statement_timeout=0 -c standard_conforming_strings=on -c default_transaction_read_only=off"
+    options += " -c quote_all_identifiers=off"
     lines = server.exec(argv, script, environment={"PGOPTIONS": options}).stdout.split(b"\n")
     # Which temporary schema a session has is chance.
     return [line for line in lines if b"pg_temp" not in line]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from respaldo.cli.main import cli, run_guarded
+from respaldo.postgres.identifiers import quote_identifier
 from tests.conftest import DatabaseFactory
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer
@@ -151,11 +152,10 @@ class RoundTrips:
     def remove(self) -> None:
         """Drop the restored databases, the sources and the roles."""
         for trip in self._trips:
-            for name in (*trip.made, trip.source.name):
-                trip.server.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
-        for trip in self._trips:
-            for role in trip.roles.values():
-                trip.server.psql(f'DROP ROLE IF EXISTS "{role}"', "postgres")
+            databases = [*trip.made, trip.source.name]
+            drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in databases]
+            drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in trip.roles.values()]
+            trip.server.psql("\n".join(drops), "postgres")
 
 
 @pytest.fixture

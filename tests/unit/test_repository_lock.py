@@ -15,8 +15,8 @@ import pytest
 
 from respaldo.clock import FixedClock, SystemClock
 from respaldo.errors import LockedError
-from respaldo.repository.lock import Lease
 from respaldo.process import identify_process, is_gone
+from respaldo.repository.lock import Lease
 from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage

@@ -84,6 +84,8 @@ class _Comparison:
 
     def run(self, jobs: int) -> int:
         with self._server.open_session(self._database) as session:
+            # Names as the backup holds them: in the database's own encoding.
+            session.execute(self._settings)
             tables = {table.qualified: table for table in list_tables(session)}
             self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
         chosen = [table for key, table in tables.items() if key in self._expected and not table.is_of_extension]

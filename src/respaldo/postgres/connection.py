@@ -18,6 +18,10 @@ _DATABASES = ("POSTGRES_DB", "POSTGRES_DATABASE", "POSTGRESQL_DATABASE", "PGDATA
 _PASSWORDS = ("POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "PGPASSWORD")
 _SUPERUSER_PASSWORDS = ("POSTGRES_POSTGRES_PASSWORD", "POSTGRESQL_POSTGRES_PASSWORD", "POSTGRESQL_ADMIN_PASSWORD")
 _DEFAULT_USER = "postgres"
+_OPTIONS = (
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+    " -c default_transaction_read_only=off -c bytea_output=hex"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,22 +42,25 @@ class Connection:
     password: str | None = field(default=None, repr=False)
     host: str | None = None
     port: str | None = None
+    # A database in SQL_ASCII holds bytes that are no text: they are sent as they are, or not at all.
+    client_encoding: str = "UTF8"
 
     def environment(self, *, database: str | None = None) -> dict[str, str]:
         """Return libpq's variables for this connection, or for another database of the same server.
 
-        Timeouts that a role or a database sets must not cut a long read: they are off from the first statement.
+        What a role or a database sets must neither cut a long read, nor keep a restore from writing, nor change how
+        bytes are written where pg_dump itself leaves that to the settings: it holds from the first statement.
         """
         variables = {
             "PGUSER": self.user,
             "PGDATABASE": database or self.database,
             "PGAPPNAME": "respaldo",
             "PGCONNECT_TIMEOUT": "20",
-            "PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0",
+            "PGOPTIONS": _OPTIONS,
             # The tools' messages are read by us: in one language.
             "LC_ALL": "C",
             "LANGUAGE": "C",
-            "PGCLIENTENCODING": "UTF8",
+            "PGCLIENTENCODING": self.client_encoding,
             # A timestamptz is written the same by every server, so that it can be compared.
             "PGTZ": "UTC",
         }

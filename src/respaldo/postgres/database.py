@@ -13,8 +13,8 @@ _LISTS = (
     "local_preload_libraries|search_path|session_preload_libraries|shared_preload_libraries|temp_tablespaces"
     "|unix_socket_directories"
 )
-# One statement a row, for any database: psql fills in the name. The default privileges of PUBLIC are revoked first,
-# so that the list that follows is the whole truth.
+# One statement a row, for any database: psql fills in the name. The default privileges of PUBLIC and of the owner are
+# revoked first, so that the list that follows is the whole truth. Names in a list are literals: "" is one.
 _SETTINGS = rf"""
 WITH d AS (SELECT * FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
 settings AS (
@@ -26,8 +26,7 @@ grants AS (
   SELECT a.*, CASE WHEN a.grantee = 0 THEN 'PUBLIC'
                    ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS name
     FROM d, pg_catalog.aclexplode(d.datacl)
-         WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, place)
-   WHERE a.grantee <> d.datdba)
+         WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, place))
 SELECT statement FROM (
   SELECT 1 AS part, 0::int8 AS place,
          pg_catalog.format('COMMENT ON DATABASE :"database" IS %L;', c.description) AS statement
@@ -40,10 +39,15 @@ SELECT statement FROM (
   SELECT 3, place, CASE WHEN setrole = 0 THEN 'ALTER DATABASE :"database"'
          ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE :"database"', pg_catalog.pg_get_userbyid(setrole)) END
          || pg_catalog.format(' SET %I TO %s;', name, CASE WHEN name ~ '^({_LISTS})$'
-              THEN coalesce(nullif(value, ''), '''''') ELSE pg_catalog.quote_literal(value) END)
+              THEN coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_literal(
+                     coalesce(pg_catalog.replace(m[1], '""', '"'), m[2])), ', ' ORDER BY n)
+                   FROM pg_catalog.regexp_matches(value, '"((?:[^"]|"")*)"|([^", ][^,]*)', 'g')
+                        WITH ORDINALITY r(m, n)),
+                   '''''') ELSE pg_catalog.quote_literal(value) END)
     FROM settings
   UNION ALL
-  SELECT 4, 0, 'REVOKE ALL ON DATABASE :"database" FROM PUBLIC;' FROM d WHERE datacl IS NOT NULL
+  SELECT 4, 0, pg_catalog.format('REVOKE ALL ON DATABASE :"database" FROM PUBLIC, %I;',
+         pg_catalog.pg_get_userbyid(datdba)) FROM d WHERE datacl IS NOT NULL
   UNION ALL
   SELECT 5, place, pg_catalog.format('GRANT %s ON DATABASE :"database" TO %s%s;', privilege_type, name,
          CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
@@ -101,5 +105,8 @@ def read_creation(session: Session) -> Creation:
 
 def read_settings_script(session: Session) -> str:
     """Return a psql script that sets on database ``:"database"`` what is set on the session's: comment, connection
-    limit, settings, also those of roles in it, privileges. Empty where nothing is set."""
-    return "".join(f"{row['statement']}\n" for row in session.query(_SETTINGS))
+    limit, settings, also those of roles in it, privileges. Empty where nothing is set. The text says its encoding: it
+    is run by hand too, by a psql that would take it for the database's."""
+    encoding = session.value("SELECT pg_catalog.current_setting('client_encoding') AS encoding")
+    script = "".join(f"{row['statement']}\n" for row in session.query(_SETTINGS))
+    return f"SET client_encoding = '{encoding}';\n{script}" if script else ""

@@ -87,6 +87,8 @@ def connect(runner: Runner, overrides: ConnectionOverrides, *, any_database: boo
         connection = _to_maintenance(runner, tools, connection)
     with Session(runner, tools, connection) as session:
         facts = ServerFacts(**next(session.query(_FACTS)))
+    if facts.encoding == "SQL_ASCII":
+        connection = replace(connection, client_encoding="SQL_ASCII")
     if facts.version_num < OLDEST_SUPPORTED:
         raise PostgresError(
             _("PostgreSQL {version} is not supported").format(version=facts.version),
