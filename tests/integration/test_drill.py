@@ -1,0 +1,191 @@
+"""Drills: what is proven, what each kind of difference is called, disasters, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from respaldo.clock import SystemClock
+from respaldo.environments.base import InstanceQuery
+from respaldo.environments.docker import DockerEnvironment
+from respaldo.operations.equality import find_differences
+from respaldo.postgres.connection import ConnectionOverrides
+from respaldo.postgres.server import connect
+from respaldo.repository.records import TargetPath
+from respaldo.repository.repository import Repository
+from respaldo.storage.directory import DirectoryStorage
+from tests.integration.conftest import ROOT, RoundTrip, RoundTrips
+from tests.rig.containers import PostgresContainer
+from tests.rig.engine import docker
+
+CONTENT = """
+CREATE TABLE parent (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE child (id serial PRIMARY KEY, parent_id int NOT NULL REFERENCES parent, note text);
+CREATE INDEX child_note ON child (note);
+INSERT INTO parent SELECT i, 'name ' || i FROM generate_series(1, 2000) i;
+INSERT INTO child (parent_id, note) SELECT i, 'note ' || i FROM generate_series(1, 2000) i;
+ALTER TABLE child ADD CONSTRAINT short CHECK (length(note) < 100);
+GRANT SELECT ON parent TO :"ana";
+COMMENT ON TABLE parent IS 'the parents';
+SELECT lo_from_bytea(77, 'large object');
+CREATE POLICY mine ON parent USING (id < 1000);
+ALTER TABLE parent ENABLE ROW LEVEL SECURITY;
+CREATE TABLE parted (id int, at date) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100);
+INSERT INTO parted SELECT i, '2026-01-01' FROM generate_series(1, 99) i;
+CREATE EXTENSION pg_trgm;
+CREATE INDEX trigrams ON parent USING gin (name gin_trgm_ops);
+"""
+
+
+@pytest.fixture
+def trip(shared_postgres: Callable[[int], PostgresContainer], round_trip: RoundTrips) -> RoundTrip:
+    made = round_trip(shared_postgres(15))
+    made.load(CONTENT)
+    return made
+
+
+def drills() -> str:
+    return docker("ps", "--all", "--quiet", "--no-trunc", "--filter", "label=respaldo.drill").decode().strip()
+
+
+def test_full_and_incremental_are_proven_in_the_source_s_own_image(trip: RoundTrip) -> None:
+    full = trip.respaldo.backup(trip.source.name, expect="full")
+    trip.load("UPDATE parent SET name = 'changed' WHERE id < 10; SELECT setval('child_id_seq', 9000);")
+    trip.respaldo.backup(trip.source.name, expect="incremental")
+    for name in (full["name"], "latest"):
+        ended = trip.respaldo.run("drill", name, "--json")
+        assert ended.status == 0, ended.err + ended.out
+        proof = json.loads(ended.out)[0]
+        assert proof["verdict"] == "proven"
+        assert {"start", "restore", "compare"} <= proof["seconds"].keys()
+    assert [one["proof"]["verdict"] for one in trip.respaldo.list()] == ["proven", "proven"]
+    assert drills() == ""
+    assert trip.respaldo.run("drill", "--due", "1", "--json").out.strip() == "[]"
+
+
+@pytest.mark.parametrize("disaster", ["volume", "table-drop", "scramble", "index-corruption"])
+def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) -> None:
+    trip.respaldo.backup(trip.source.name)
+    ended = trip.respaldo.run("drill", "latest", "--disaster", disaster, "--json")
+    assert ended.status == 0, ended.err + ended.out
+    assert json.loads(ended.out)[0]["seconds"]["disaster"] > 0
+    assert drills() == ""
+    recovery = json.loads(trip.respaldo.run("rto", "--json").out)
+    assert [(group["disaster"], group["count"]) for group in recovery["groups"]] == [(disaster, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("SELECT setval('child_id_seq', 5)", "child_id_seq"),
+        ('REVOKE SELECT ON parent FROM :"ana"', "parent"),
+        ("DROP INDEX child_note", "child_note"),
+        ("ALTER TABLE child DROP CONSTRAINT short", "child"),
+        ("ALTER TABLE child DROP CONSTRAINT short, ADD CONSTRAINT short CHECK (length(note) < 100) NOT VALID", "short"),
+        ("COMMENT ON TABLE parent IS 'others'", "parent"),
+        ("ALTER TABLE parent DISABLE ROW LEVEL SECURITY", "parent"),
+        ('ALTER TABLE parent OWNER TO :"ana"', "parent"),
+        ("SELECT lo_put(77, 0, 'X')", "lowrite"),
+        ("SELECT lo_unlink(77)", "77"),
+        ("CREATE TABLE extra (a int)", "extra"),
+        ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'child_note'::regclass", "child_note"),
+        ("DROP EXTENSION pg_trgm CASCADE", "pg_trgm"),
+    ],
+)
+def test_difference_of_each_kind_is_found(change: str, named: str, trip: RoundTrip, tmp_path: Path) -> None:
+    """The comparison that proves a restore, against a restored database in which one thing was changed by hand."""
+    trip.respaldo.backup(trip.source.name)
+    reader = Repository.open(DirectoryStorage(trip.respaldo.repository), SystemClock()).reader(
+        TargetPath(instance=trip.server.name, database=trip.source.name), trip.respaldo.list()[-1]["name"]
+    )
+    restored = trip.restored("latest")
+    environment = DockerEnvironment()
+    runner = environment.open(environment.find(InstanceQuery(name=trip.server.name))[0])
+    server = connect(runner, ConnectionOverrides(database=restored))
+    assert find_differences(server, reader) == []
+    for name, role in trip.roles.items():
+        change = change.replace(f':"{name}"', f'"{role}"')
+    trip.server.psql(change, restored)
+    found = find_differences(server, reader)
+    environment.close()
+    assert any(named in finding for finding in found), found
+
+
+def test_backup_whose_bytes_are_damaged_fails_and_the_next_one_is_full(trip: RoundTrip) -> None:
+    trip.respaldo.backup(trip.source.name, expect="full")
+    pack = next(trip.respaldo.repository.rglob("data-*.sql.zst"))
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.write_bytes(data)
+    ended = trip.respaldo.run("drill", "--json")
+    assert ended.status == 50
+    assert json.loads(ended.out)[0]["verdict"] == "failed"
+    assert drills() == ""
+    trip.respaldo.backup(trip.source.name, expect="full")
+
+
+def test_backup_whose_source_is_gone_and_whose_image_is_unknown_is_inconclusive(
+    trip: RoundTrip, postgres_container: Callable[..., PostgresContainer]
+) -> None:
+    gone = postgres_container(15)
+    docker("tag", gone.image, "respaldo-test/gone:1")
+    there = postgres_container(15, image="respaldo-test/gone:1")
+    there.psql("CREATE TABLE t AS SELECT 1 AS a")
+    ended = trip.respaldo.run("backup", "--container", there.name)
+    assert ended.status == 0, ended.err
+    there.remove()
+    docker("rmi", "respaldo-test/gone:1")
+    ended = trip.respaldo.run("drill", "latest", "--json")
+    assert ended.status == 50
+    assert json.loads(ended.out)[0]["verdict"] == "inconclusive"
+
+
+def test_container_of_a_drill_on_another_machine_is_left_alone(trip: RoundTrip) -> None:
+    trip.respaldo.backup(trip.source.name)
+    dead = json.dumps({"host": "h", "boot": "b", "pid_namespace": "n", "pid": 1, "started": "0"})
+    label = f"respaldo.owner={dead}"
+    other = docker("create", "--label", "respaldo.drill=true", "--label", label, trip.server.image).decode().strip()
+    try:
+        assert trip.respaldo.run("drill").status == 0
+        assert drills() == other
+    finally:
+        docker("rm", "--volumes", other)
+
+
+def test_container_that_a_drill_killed_at_any_step_left_is_removed_by_the_next(trip: RoundTrip) -> None:
+    trip.respaldo.backup(trip.source.name)
+    command = [sys.executable, "-m", "respaldo", "--repository", str(trip.respaldo.repository), "drill"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    for after_s in (1.0, 3.0, 6.0):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drill:
+            with suppress(subprocess.TimeoutExpired):
+                drill.wait(after_s)
+            drill.kill()
+    assert trip.respaldo.run("drill").status == 0
+    assert drills() == ""
+
+
+def test_every_database_of_an_instance_is_backed_up_and_one_s_failure_stops_no_other(
+    trip: RoundTrip, postgres_container: Callable[..., PostgresContainer]
+) -> None:
+    server = postgres_container(15)
+    for name in ("one", "two", "three"):
+        server.psql(f"CREATE DATABASE {name}", "postgres")
+        server.psql("CREATE TABLE t AS SELECT 1 AS a", name)
+    server.psql("ALTER DATABASE two CONNECTION LIMIT 0; CREATE ROLE small LOGIN", "postgres")
+    server.psql("GRANT pg_read_all_data TO small", "postgres")
+    ended = trip.respaldo.run("backup", "--all-databases", "--container", server.name, "--user", "small", "--json")
+    assert ended.status == 1
+    outcomes = {one["database"]: one["error"] for one in json.loads(ended.out)}
+    assert outcomes["one"] is None
+    assert outcomes["three"] is None
+    assert outcomes["two"]
+    assert "two" in ended.err
