@@ -64,6 +64,6 @@ def _query(server: PostgresContainer, database: str, script: bytes) -> list[byte
 def _assert_same_lines(source: list[bytes], restored: list[bytes]) -> None:
     if source == restored:
         return
-    shown = [[line.decode(errors="backslashreplace")[:400] for line in side] for side in (source, restored)]
-    differences = list(difflib.unified_diff(*shown, "source", "restored", n=0, lineterm=""))
+    was, found = ([line.decode(errors="backslashreplace")[:400] for line in side] for side in (source, restored))
+    differences = list(difflib.unified_diff(was, found, "source", "restored", n=0, lineterm=""))
     raise AssertionError("the restored database differs:\n" + "\n".join(differences[:40]))
