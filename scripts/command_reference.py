@@ -31,7 +31,7 @@ EXIT_CODES = {
     0: N_("done"),
     1: N_("unclassified failure"),
     2: N_("wrong use or configuration"),
-    3: N_("done, but something optional failed: old backups were not removed"),
+    3: N_("done, but something optional failed: old backups not removed, labels or history not written"),
     10: N_("no repository, or no such backup"),
     11: N_("another run holds the target"),
     12: N_("wrong key (reserved: there is no encryption yet)"),
@@ -39,7 +39,7 @@ EXIT_CODES = {
     20: N_("storage failed"),
     30: N_("PostgreSQL, or one of its tools, refused or failed"),
     40: N_("environment: engine, container, permission, a stream cut short"),
-    50: N_("a check failed: what was restored is not what the backup holds"),
+    50: N_("a restore, a drill or doctor found that something is not as it should be"),
     130: N_("interrupted by Ctrl-C or SIGTERM"),
 }
 OTHER_VARIABLES = {
@@ -48,7 +48,7 @@ OTHER_VARIABLES = {
     "DOCKER_HOST": N_("where Docker's engine listens: unix:///path or tcp://host:port"),
     "DOCKER_CERT_PATH": N_("directory of ca.pem, cert.pem and key.pem for an engine behind TLS"),
     "DOCKER_TLS_VERIFY": N_("anything: the engine is spoken to by TLS"),
-    "KUBECONFIG": N_("path of the kubeconfig, for Kubernetes (not connected to the commands yet)"),
+    "KUBECONFIG": N_("path of the kubeconfig, for Kubernetes"),
     "KUBERNETES_SERVICE_HOST": N_("set in every pod, with its ports: the cluster's API server"),
     "KUBERNETES_SERVICE_PORT": N_("its port"),
     "KUBERNETES_SERVICE_PORT_HTTPS": N_("its port, which goes first"),

@@ -14,6 +14,7 @@
     ├── EnvironmentFailedError     40   engine, container, pod, permission
     │   └── StreamCutError         40   a stream ended before its trailer
     ├── ProofFailedError           50   a drill or a check failed
+    │   └── InconclusiveError      50   a drill could find nothing out
     └── InterruptedRunError       130   Ctrl-C or SIGTERM
 
 Standard library only. Library errors are translated to these at the port where they occur, with ``raise … from``.
@@ -115,6 +116,10 @@ class ProofFailedError(RespaldoError):
     """A drill or a check found that a backup is not what its manifest says."""
 
     exit_code = 50
+
+
+class InconclusiveError(ProofFailedError):
+    """A drill could find nothing out: no image, no room, a throwaway instance that does not start."""
 
 
 class InterruptedRunError(RespaldoError):

@@ -12,7 +12,7 @@ from respaldo.cli.options import SERVER, json_option, load_settings, setting_opt
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
 from respaldo.errors import ProofFailedError, RepositoryError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 
 
 @click.command(short_help=_("say what would go wrong, and what to do about it"))
@@ -65,4 +65,7 @@ def run_doctor_command(output: Output, settings: Settings, *, as_json: bool) -> 
             print(f"{marks[one.state]} {one.text}" + (f"\n    {one.remedy}" if one.remedy else ""))
     bad = sum(one.state is State.BAD for one in symptoms)
     if bad:
-        raise ProofFailedError(_("{count} things are bad").format(count=bad), hint=_("the remedy stands below each"))
+        raise ProofFailedError(
+            ngettext("{count} thing is bad", "{count} things are bad", bad).format(count=bad),
+            hint=_("the remedy stands below each"),
+        )

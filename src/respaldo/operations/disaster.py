@@ -8,9 +8,9 @@ from enum import Enum
 
 from respaldo.environments.base import Sandbox
 from respaldo.environments.recognition import DRILL_LABEL
-from respaldo.errors import UsageError
+from respaldo.errors import InconclusiveError, UsageError
 from respaldo.language import N_, _
-from respaldo.operations.equality import check_indexes, find_differences
+from respaldo.operations.equality import can_check_indexes, check_indexes, find_differences
 from respaldo.operations.rowsum import RowSum
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.databases import database_names
@@ -131,6 +131,8 @@ def _sum(server: Server, table: str) -> tuple[int, int]:
 
 def _damage_index(sandbox: Sandbox, server: Server, await_server: Callable[[Sandbox], Server]) -> bool:
     """Overwrite the middle of the largest index's file with noise, and see that it is noticed."""
+    if not can_check_indexes(server):
+        raise InconclusiveError(_("the image has no amcheck: nothing would notice a damaged index"))
     with server.open_session() as session:
         session.execute("CHECKPOINT;")
         found = [str(row["path"]) for row in session.query(_INDEX_FILE)]

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from respaldo import __version__
 from respaldo.clock import Clock
 from respaldo.environments.base import Environment, InstanceQuery, Sandbox, SandboxSpec
-from respaldo.errors import DamagedError, EnvironmentFailedError, PostgresError, ProofFailedError, RespaldoError
+from respaldo.errors import (
+    DamagedError,
+    EnvironmentFailedError,
+    InconclusiveError,
+    PostgresError,
+    ProofFailedError,
+)
 from respaldo.events import Listener, PhaseStarted
 from respaldo.language import _
 from respaldo.operations.disaster import Disaster, strike
@@ -32,12 +38,6 @@ DATABASE = "respaldo_drill"
 _START_S = 120.0
 _PAUSE_S = 0.2
 _GLOBALS_BYTES = 1 << 30
-
-
-class InconclusiveError(RespaldoError):
-    """Nothing could be found out about the backup: no image, no room, a throwaway instance that does not start."""
-
-    exit_code = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

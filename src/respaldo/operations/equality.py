@@ -46,12 +46,18 @@ def _differences(server: Server, reader: BackupReader) -> Iterator[str]:
     yield from check_indexes(server)
 
 
+def can_check_indexes(server: Server) -> bool:
+    """Tell whether the image has ``amcheck`` and this role may use it."""
+    available = "SELECT count(*) AS n FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
+    with server.open_session() as session:
+        return server.facts.is_superuser and bool(session.value(available))
+
+
 def check_indexes(server: Server) -> Iterator[str]:
     """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it."""
+    if not can_check_indexes(server):
+        return
     with server.open_session() as session:
-        available = "SELECT count(*) AS n FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
-        if not server.facts.is_superuser or not session.value(available):
-            return
         session.execute("CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
         indexes = list(session.query(_BTREES))
     try:

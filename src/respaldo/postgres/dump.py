@@ -49,7 +49,7 @@ def dump_archive(server: Server, database: str, *, form: str, jobs: int) -> Comm
         argv = ["sh", "-c", _DIRECTORY, "sh", *argv, "--format=directory", f"--jobs={jobs}"]
     else:
         argv = [*argv, "--format=custom"]
-    return _stream(server, argv, database=database)
+    return _stream(server, argv, database=database, has_children=form == "directory")
 
 
 def _pg_dump(server: Server, snapshot: str | None, lock_timeout_s: int, options: Sequence[str]) -> CommandStream:
