@@ -81,6 +81,7 @@ class KubernetesProcess(Process):
         self._held = b""
         self._is_in_pieces = has_stdin and upgraded.protocol == V4
         self._reading = threading.Lock()
+        self._sending = threading.Lock()
         self._closing = threading.Lock()
         self._closed = threading.Event()
         self._ahead = b""
@@ -154,19 +155,24 @@ class KubernetesProcess(Process):
             raise BrokenPipeError(_("it has ended"))
 
     def _send(self, piece: bytes | memoryview) -> None:
-        if self._is_in_pieces:
-            self._writer.send(INPUT, b"%d\n" % len(piece))
-        self._writer.send(INPUT, piece)
+        # The reader ends the input where it sees the command's end: never between a piece's length and the piece.
+        with self._sending:
+            if self._is_end_sent:
+                raise BrokenPipeError(_("it has ended"))
+            if self._is_in_pieces:
+                self._writer.send(INPUT, b"%d\n" % len(piece))
+            self._writer.send(INPUT, piece)
 
     def _end_input(self) -> None:
-        if self._is_end_sent:
-            return
-        self._is_end_sent = True
-        with suppress(OSError):  # ended by itself: its status tells
-            if self._is_in_pieces:
-                self._writer.send(INPUT, b"0\n")
-            else:
-                self._writer.end(INPUT)
+        with self._sending:
+            if self._is_end_sent:
+                return
+            self._is_end_sent = True
+            with suppress(OSError):  # ended by itself: its status tells
+                if self._is_in_pieces:
+                    self._writer.send(INPUT, b"0\n")
+                else:
+                    self._writer.end(INPUT)
 
     def _read(self, size: int, deadline_s: float | None) -> bytes:
         with self._reading:
