@@ -199,6 +199,15 @@ def test_backup_as_a_role_that_may_not_read_a_table_names_it(person: Person) -> 
         )
 
 
+def test_backup_of_an_image_without_postgresql_s_programs_says_so(
+    person: Person, postgres_container: ContainerFactory
+) -> None:
+    other = postgres_container()
+    other.exec(["sh", "-c", "rm -f /usr/lib/postgresql/*/bin/psql /usr/lib/postgresql/*/bin/pg_dump /usr/bin/psql"])
+    other.exec(["rm", "-f", "/usr/bin/pg_dump"])
+    person.refused(30, "backup", "--container", other.name, says="is not a PostgreSQL image")
+
+
 def test_backup_name_in_use_is_kept_until_it_is_replaced(person: Person) -> None:
     assert person.run("backup", "--name", "one").returncode == 0
     person.refused(2, "backup", "--name", "one", says="exists already")
