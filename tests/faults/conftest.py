@@ -25,6 +25,7 @@ def faulty_server(docker_engine: None) -> Iterator[PostgresContainer]:
     try:
         container.psql("CREATE DATABASE shop")
         container.psql(SCHEMA, "shop")
+        container.psql("COMMENT ON DATABASE shop IS 'gives database.sql a byte to damage'")
         yield container
     finally:
         container.remove()
@@ -62,6 +63,7 @@ def own_server(docker_engine: None) -> Iterator[Callable[[], PostgresContainer]]
         started.append(container)
         container.psql("CREATE DATABASE shop")
         container.psql(SCHEMA, "shop")
+        container.psql("COMMENT ON DATABASE shop IS 'gives database.sql a byte to damage'")
         return container
 
     yield start

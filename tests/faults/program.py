@@ -112,8 +112,10 @@ class Program:
         expected = {self.repository / "respaldo.json"}
         for reader in self.readers():
             manifest = reader.manifest
-            directory = self.repository / manifest.target.instance / manifest.target.database / manifest.name
-            expected |= {directory / "manifest.json"}
+            target = self.repository / manifest.target.instance / manifest.target.database
+            directory = target / manifest.name
+            # A backup that a person names is pinned there.
+            expected |= {directory / "manifest.json", *target.glob("labels.json")}
             expected |= {directory / (manifest.prefix + entry.name) for entry in manifest.objects}
         assert {path for path in self.repository.rglob("*") if not path.is_dir()} == expected
 

