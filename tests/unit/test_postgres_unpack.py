@@ -106,3 +106,22 @@ def test_plain_unpacker_finds_the_mark_however_it_is_split(before: bytes, after:
     assert unpacker.is_done
     assert bytes(text) == before
     assert unpacker.rest + rest == MARK.encode() + after
+
+
+@pytest.mark.parametrize("compressor", PACK)
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, 13 << 20])
+@pytest.mark.parametrize("cut", [-1, 0, 3, 20])
+def test_unpacker_of_a_text_that_compresses_well_ends_where_it_ends(size: int, compressor: str, cut: int) -> None:
+    """``cut``: where a second piece of the stream begins, counted from the frame's end."""
+    text = b"x" * size
+    frame = PACK[compressor](text)
+    stream = frame + MARK.encode() + b" 5\n"
+    unpacker = make_unpacker(compressor, MARK)
+    found = b"".join(unpacker.feed(stream[: len(frame) + cut]))
+    rest = stream[len(frame) + cut :]
+    if not unpacker.is_done:
+        found += b"".join(unpacker.feed(rest))
+        rest = b""
+    assert unpacker.is_done
+    assert found == text
+    assert unpacker.rest + rest == MARK.encode() + b" 5\n"

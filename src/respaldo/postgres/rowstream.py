@@ -58,15 +58,17 @@ _GUARDED = 'trap "" PIPE; {compress} || exit 1'
 
 
 class RowStream:
-    """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count.
+    """The rows of one query, in COPY's text format. Iterate once, to the end; then ``rows`` is the server's count, if
+    the query is large and of one line.
 
     ``is_kept``: whether the pieces' frame is likely to be stored as it came.
     """
 
     def __init__(self, session: Session, query: str, *, is_large: bool = True, is_kept: bool = True) -> None:
         tools = session.tools
-        # A compressor costs a process; and psql reads \copy to the end of its line, which a name may hold.
-        is_plain = not is_large or tools.compressor == "cat" or "\n" in query or "\r" in query
+        # A program costs a process; and psql reads \copy to the end of its line, which a name may hold. But what goes
+        # to its own output psql does not count (common.c, HandleCopyResult): without a compressor it is cat.
+        is_plain = not is_large or "\n" in query or "\r" in query
         self._compressor = "cat" if is_plain else tools.compressor
         self._session = session
         self._mark = session.begin(

@@ -67,7 +67,8 @@ class GzipUnpacker:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
-            while data:
+            # At the end of the member zlib keeps what follows as a tail too, and would be fed with it for ever.
+            while data and not self._decompressor.eof:
                 yield self._decompressor.decompress(data, _PIECE_BYTES)
                 data = self._decompressor.unconsumed_tail
         except zlib.error as error:
