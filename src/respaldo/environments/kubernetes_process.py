@@ -94,7 +94,7 @@ class KubernetesProcess(Process):
     def begin(self, line: bytes) -> None:
         """Send the variables, before everything else."""
         with suppress(OSError):  # ended already: its status tells
-            self._send(line)
+            self._put(line)
 
     def read(self, size: int = 1 << 18) -> bytes:
         return self._read(size, None)
@@ -159,9 +159,12 @@ class KubernetesProcess(Process):
         with self._sending:
             if self._is_end_sent:
                 raise BrokenPipeError(_("it has ended"))
-            if self._is_in_pieces:
-                self._writer.send(INPUT, b"%d\n" % len(piece))
-            self._writer.send(INPUT, piece)
+            self._put(piece)
+
+    def _put(self, piece: bytes | memoryview) -> None:
+        if self._is_in_pieces:
+            self._writer.send(INPUT, b"%d\n" % len(piece))
+        self._writer.send(INPUT, piece)
 
     def _end_input(self) -> None:
         with self._sending:
