@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.comparison import SQL, assert_same_database
-from tests.integration.conftest import AFTER_THE_FULL, RoundTrips
+from tests.integration.conftest import AFTER_THE_FULL, MAJORS, RoundTrips
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
@@ -32,11 +33,19 @@ def copy_into(server: PostgresContainer, directory: Path, place: str) -> None:
     docker("cp", "-", f"{server.id}:{place}", stdin=archive.getvalue())
 
 
-@pytest.mark.parametrize("name", ["shop.sql", "structure.sql", "hostile_text.sql", "names.sql"])
+@pytest.mark.parametrize(
+    ("name", "major"),
+    [
+        ("shop.sql", 15),
+        ("hostile_text.sql", 13),
+        ("names.sql", 18),
+        *(("structure.sql", major) for major in MAJORS),
+    ],
+)
 def test_instructions_of_a_full_followed_to_the_letter_restore_it(
-    name: str, server: PostgresContainer, round_trip: RoundTrips
+    name: str, major: int, shared_postgres: Callable[[int], PostgresContainer], round_trip: RoundTrips
 ) -> None:
-    trip = round_trip(server)
+    trip = round_trip(server := shared_postgres(major))
     trip.load((SQL / name).read_text().partition(AFTER_THE_FULL)[0])
     trip.load(f"COMMENT ON DATABASE {trip.source.name} IS 'ñ'; ALTER DATABASE {trip.source.name} SET work_mem TO '7MB'")
     backup = trip.respaldo.backup(trip.source.name, expect="full")["name"]

@@ -139,17 +139,20 @@ def test_round_trip_of_what_is_set_on_the_database_gives_the_same_settings(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "text"),
+    ("major", "encoding", "text"),
     [
-        ("LATIN1", "ñandú ÿ £"),
-        ("SQL_ASCII", "no UTF-8: \xff\xfe"),
-        ("EUC_JP", "日本 テーブル"),
-        ("WIN1252", "€ “quotes”"),
+        (13, "LATIN1", "ñandú ÿ £"),
+        (18, "LATIN1", "ñandú ÿ £"),
+        (13, "SQL_ASCII", "no UTF-8: \xff\xfe"),
+        (17, "SQL_ASCII", "no UTF-8: \xff\xfe"),
+        (15, "EUC_JP", "日本 テーブル"),
+        (17, "WIN1252", "€ “quotes”"),
     ],
 )
 def test_round_trip_of_each_encoding_gives_the_same_bytes(
-    encoding: str, text: str, server: PostgresContainer, round_trip: RoundTrips
+    major: int, encoding: str, text: str, shared_postgres: Shared, round_trip: RoundTrips
 ) -> None:
+    server = shared_postgres(major)
     trip = round_trip(server, options=f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
     raw = text.encode({"SQL_ASCII": "latin-1", "EUC_JP": "euc_jp", "WIN1252": "cp1252"}.get(encoding, encoding))
     sql = (
@@ -207,7 +210,7 @@ def test_round_trip_of_an_extension_with_rows_of_its_own_restores_those_of_the_p
     )
 
 
-@pytest.mark.parametrize("name", ["Ñandú \"x\" 'y'", "a=b", "postgres://x", "-x", "with space", "%s{}$1"])
+@pytest.mark.parametrize("name", ["-Ñandú \"x\" 'y' %s{}$1", "a=b", "postgres://x"])
 def test_restore_to_any_name_gives_a_database_of_that_name(
     name: str, shared_postgres: Shared, round_trip: RoundTrips
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 
 from respaldo.clock import Clock
 from respaldo.errors import (
@@ -40,6 +41,10 @@ from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import BackupListing, BackupType, DamagedBackup, Manifest, TargetPath
 from respaldo.repository.writer import BackupWriter
 from respaldo.storage.base import Storage
+
+
+_LOCK_WRITE_AGE = timedelta(hours=1)
+"""An unfinished write of a lock this old is a dead run's."""
 
 
 class Repository:
@@ -225,7 +230,10 @@ class Repository:
                 for leftover in self._leftovers(target, name):
                     self.storage.delete(leftover)
                     removed += 1
-        return removed + self.storage.sweep(_directory(target), older_than=self._clock.now())
+        now = self._clock.now()
+        # Others write locks meanwhile, each in a moment.
+        removed += self.storage.sweep(LOCKS, older_than=now - _LOCK_WRITE_AGE)
+        return removed + self.storage.sweep(_directory(target), older_than=now)
 
     def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
         try:
