@@ -128,4 +128,5 @@ def test_version_that_cannot_be_given_makes_no_backup(shared_postgres: Shared, r
     labels.write_bytes(b"{}")
     damaged = trip.respaldo.run("backup", *server)
     assert damaged.status == 3, damaged.err
-    assert len(trip.respaldo.list()) == 2
+    listed = trip.respaldo.run("list", "--json")
+    assert (listed.status, len(json.loads(listed.out))) == (13, 2)
