@@ -88,7 +88,14 @@ class KubernetesCluster:
         name = f"respaldo-test-{os.getpid()}-{next(_numbers)}"
         labels = {RUN_LABEL: run_id().replace("/", "_")}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+        def has_account() -> bool:
+            accounts = self.get("serviceaccounts", "--namespace", name)["items"]
+            return any(one["metadata"]["name"] == "default" for one in accounts)
+
         try:
+            # No pod may be made before the controller has made the account that it runs as.
+            self.wait_for(f"the service account of {name}", has_account)
             yield name
         finally:
             self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
