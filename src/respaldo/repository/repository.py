@@ -42,7 +42,6 @@ from respaldo.repository.records import BackupListing, BackupType, DamagedBackup
 from respaldo.repository.writer import BackupWriter
 from respaldo.storage.base import Storage
 
-
 _LOCK_WRITE_AGE = timedelta(hours=1)
 """An unfinished write of a lock this old is a dead run's."""
 
