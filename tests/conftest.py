@@ -50,15 +50,19 @@ class DatabaseFactory(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine or the embedded server, so that ``-m 'not docker'`` leaves it out."""
+    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out, and say what
+    stays together where several workers run: a file, and all that uses the one cluster."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        if "docker_engine" in names:
-            item.add_marker(pytest.mark.docker)
-        if "kubernetes_cluster" in names:
-            item.add_marker(pytest.mark.kubernetes)
-        if "embedded_postgres" in names:
-            item.add_marker(pytest.mark.embedded)
+        for fixture, mark in (
+            ("docker_engine", pytest.mark.docker),
+            ("kubernetes_cluster", pytest.mark.kubernetes),
+            ("embedded_postgres", pytest.mark.embedded),
+        ):
+            if fixture in names:
+                item.add_marker(mark)
+        group = "cluster" if "kubernetes_cluster" in names else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True)
