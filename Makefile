@@ -15,6 +15,8 @@ EXTRACTED := src/respaldo scripts backup_orchestrator.py
 CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 # More for pytest: make test ARGS='-k retention -x'
 ARGS ?=
+# Tests wait for servers more than they compute. JOBS=0 runs them one after another, in this process.
+JOBS ?= 2
 
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE
@@ -41,7 +43,7 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@touch $@
 
 test: $(INSTALLED) ## run every test that this machine can run, and say which it could not, and why
-	$(BIN)/python -m pytest -ra $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -ra $(ARGS)
 
 images: ## bring up the PostgreSQL images that the tests use: those the engine lacks (root, mmdebstrap)
 	$(PYTHON) tests/rig/postgres_image.py 13 15 17 18 nozstd bare
