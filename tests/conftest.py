@@ -13,6 +13,7 @@ import pytest
 
 from tests.rig import embedded as embedded_rig
 from tests.rig import engine, kube_cluster
+from tests.rig.compose import compose_demo
 from tests.rig.containers import PostgresContainer, start_postgres
 from tests.rig.database import Database, Server, database_on
 from tests.rig.kube_cluster import KubernetesCluster
@@ -50,8 +51,11 @@ class DatabaseFactory(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out, and say what
-    stays together where several workers run: a file, and all that uses the one cluster."""
+    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out.
+
+    Where several workers run, a file stays on one of them, and so does all that uses the one cluster; other groups are
+    marked as such.
+    """
     for item in items:
         names = getattr(item, "fixturenames", ())
         for fixture, mark in (
@@ -61,8 +65,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ):
             if fixture in names:
                 item.add_marker(mark)
-        group = "cluster" if "kubernetes_cluster" in names else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        if "kubernetes_cluster" in names:
+            item.add_marker(pytest.mark.xdist_group("cluster"), append=False)
+        elif item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -158,6 +164,13 @@ def postgres_container(docker_engine: None) -> Iterator[ContainerFactory]:
             return container
 
         yield start
+
+
+@pytest.fixture
+def pc_db(docker_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresContainer]:
+    """The demonstration of docker-compose.yml."""
+    with compose_demo(tmp_path_factory.mktemp("compose")) as container:
+        yield container
 
 
 @pytest.fixture(scope="session")

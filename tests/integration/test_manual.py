@@ -1,0 +1,170 @@
+"""The commands of the manual, as they are written, one after another, as somebody would who follows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.rig.containers import PostgresContainer
+from tests.rig.kube_cluster import PostgresPod
+
+ROOT = Path(__file__).parents[2]
+LANGUAGES = ("es", "en")
+PAGES = ("README", "user-guide", "versions", "proofs")
+YES = {"es": "s", "en": "y"}
+# Not run here, each for its reason.
+ELSEWHERE = {
+    "make ": "test_demo runs the demonstration, and this is the tests",
+    "git clone ": "the address is the reader's",
+    "python3 -m venv ": "this runs in one",
+    "pip install ": "its packages are those that this runs with",
+    "docker compose up ": "the fixture did, or there is a pod instead",
+    "respaldo backup --environment local ": "no server of that name; the local environment's own tests have one",
+}
+# What the pages suppose to be there: a schema, a database to restore a part into, a backup of that name.
+SUPPOSED = """
+CREATE SCHEMA ventas;
+CREATE TABLE ventas.clientes AS SELECT g AS id, md5(g::text) AS nombre FROM generate_series(1, 50) g;
+CREATE SCHEMA sales; CREATE TABLE sales.customers AS TABLE ventas.clientes;
+"""
+ROWS = "SELECT count(*), md5(string_agg(p::text, ',' ORDER BY p::text)) FROM pedidos p"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Somebody with a terminal, a clone and one server, who follows the pages."""
+
+    language: str
+    directory: Path
+    environment: dict[str, str]
+    server: PostgresContainer | PostgresPod
+    database: str
+    # What the pages call their server, and what this one's flags are.
+    place: dict[str, str]
+
+    def follow(self, page: str) -> None:
+        """Run every command of a page."""
+        commands = list(commands_of(page, self.language))
+        assert commands
+        for command in commands:
+            if not any(command.startswith(start) for start in ELSEWHERE):
+                self.run(command)
+
+    def run(self, command: str) -> str:
+        """Run one command with a shell; return what it printed."""
+        for written, here in self.place.items():
+            command = command.replace(written, here)
+        chooses = re.search(r"--restore(?! --restore-file)", command) is not None
+        answers = f"1\n{YES[self.language]}\n" if chooses else f"{YES[self.language]}\n"
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=self.directory,
+            # Once there are backups of several databases, "latest" of one of them is meant.
+            env=self.environment if " --all" in command else {**self.environment, "RESPALDO_DATABASE": self.database},
+            input=answers,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, f"{command}:\n{done.stderr}"
+        return done.stdout
+
+    def rows(self, database: str) -> str:
+        return self.server.psql(ROWS, database)
+
+
+def commands_of(page: str, language: str) -> Iterator[str]:
+    """Yield what a page has its reader type: its bash blocks' lines, and those after a ``$`` in a shown session."""
+    path = f"README{'.es' if language == 'es' else ''}.md" if page == "README" else f"docs/{language}/{page}.md"
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / path).read_text(), re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            if kind == "bash":
+                yield line
+            elif line.startswith("$ "):
+                yield line.removeprefix("$ ")
+
+
+def test_pages_say_the_same_commands_in_both_languages() -> None:
+    for page in PAGES:
+        programs = [
+            [re.findall(r"^\S+ (?:-\S+ )*[a-z_.]*|--[a-z-]+", command) for command in commands_of(page, language)]
+            for language in LANGUAGES
+        ]
+        # The one line more sets the language.
+        assert [one for one in programs[1] if one != [["export "]] and "export " not in one] == programs[0], page
+
+
+def _reader(
+    language: str, directory: Path, server: PostgresContainer | PostgresPod, psql: list[str], **variables: str
+) -> Reader:
+    """Lay out the reader's directory: the clone's files, the programs that the pages call, the variables."""
+    for name in ("backup_orchestrator.py", "src", "deploy", "requirements.txt"):
+        (directory / name).symlink_to(ROOT / name)
+    programs = directory / "bin"
+    programs.mkdir()
+    # "ssh other 'zcat | psql shop'": the other machine's database is one of this server's.
+    scripts = {
+        "python3": f'exec {shlex.quote(sys.executable)} "$@"',
+        "respaldo": f'exec {shlex.quote(sys.executable)} -m respaldo "$@"',
+        "ssh": 'shift; exec sh -c "$1"',
+        "psql": f"exec {shlex.join(psql)} -v ON_ERROR_STOP=1 -q -d otra",
+    }
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    keep = {name: os.environ[name] for name in ("HOME", "DOCKER_HOST", "LANG") if name in os.environ}
+    environment = {
+        **keep,
+        **variables,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+        "RESPALDO_LANG": language,
+    }
+    places = [f"--pod postgres-0 --namespace {shop}" for shop in ("tienda", "shop")] + ["--container pc_db"]
+    if isinstance(server, PostgresContainer):
+        place = dict.fromkeys(places, f"--container {server.name}")
+    else:
+        place = dict.fromkeys(places, f"--pod {server.name} --namespace {server.namespace}")
+    return Reader(
+        language=language,
+        directory=directory,
+        environment=environment,
+        server=server,
+        database=server.database,
+        place=place,
+    )
+
+
+def _follow_all(reader: Reader) -> None:
+    database = reader.database
+    reader.server.psql(SUPPOSED, database)
+    reader.server.psql("CREATE DATABASE otra", database)
+    was = reader.rows(database)
+    reader.follow("README")
+    assert reader.rows({"es": "pc_db_copia", "en": "pc_db_copy"}[reader.language]) == was
+    for name in ("pc_db_copia", "pc_db_copy"):
+        reader.server.psql(f"DROP DATABASE IF EXISTS {name}", database)
+    reader.follow("user-guide")
+    assert reader.rows("otra") == reader.rows({"es": "tienda_vacia", "en": "shop_empty"}[reader.language]) == was
+    reader.run("respaldo backup --name backup_20261124_020000")
+    reader.follow("versions")
+    reader.follow("proofs")
+    assert reader.rows(database) == was
+
+
+@pytest.mark.xdist_group("drills")
+def test_manual_in_spanish_on_a_container(pc_db: PostgresContainer, tmp_path: Path) -> None:
+    psql = ["docker", "exec", "-i", "pc_db", "psql", "-U", "postgres"]
+    # Other servers of this engine are not the reader's.
+    reader = _reader("es", tmp_path, pc_db, psql, RESPALDO_LABELS="com.docker.compose.service=postgres")
+    _follow_all(reader)
