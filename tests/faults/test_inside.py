@@ -22,12 +22,12 @@ COPYING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'respaldo' AN
 
 
 def _kill(program: Program, name: str) -> bool:
-    # One exec finds and kills: between two of them the process would end by itself. Never a child of its own kind, as a
-    # parallel pg_restore has: orphaned it would be the server's child, and one of those that is killed is a crash.
+    # One exec finds one and kills it: between two the process would end by itself. Never a child of its own kind, as a
+    # parallel pg_restore has: once orphaned it is the server's child, and one of those that is killed is a crash.
     script = (
         'for d in /proc/[0-9]*; do read -r comm < "$d/comm" && [ "$comm" = "$1" ] || continue; above=;'
         ' read -r _ _ _ parent _ < "$d/stat" || continue; read -r above < "/proc/$parent/comm";'
-        ' [ "$above" != "$1" ] && kill -9 "${d#/proc/}" && k=1; done 2>/dev/null; [ -n "$k" ]'
+        ' [ "$above" != "$1" ] && kill -9 "${d#/proc/}" && exit 0; done 2>/dev/null; exit 1'
     )
     return program.container.exec(["sh", "-c", script, "sh", name], check=False).returncode == 0
 
