@@ -103,17 +103,6 @@ def document(directory: Path, *words: str) -> Any:
     return json.loads(out)
 
 
-@pytest.mark.parametrize("language", ["en", "es"])
-def test_each_command_of_the_manual_that_needs_no_server_runs_as_written(language: str, directory: Path) -> None:
-    text = (ROOT / "docs" / language / "versions.md").read_text()
-    blocks = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
-    lines = [line for line in blocks.splitlines() if re.match(r"respaldo (version (?!rollback)|pin|unpin)", line)]
-    assert len(lines) > 8
-    for line in lines:
-        status, _out, err = run(directory, *shlex.split(line)[1:])
-        assert status == 0, f"{line}: {err}"
-
-
 @pytest.mark.parametrize("name", ["version", "pin", "unpin", "summary"])
 def test_each_example_of_the_help_that_needs_no_server_runs_as_written(name: str, directory: Path) -> None:
     status, text, _err = run(directory, name, "--help")
