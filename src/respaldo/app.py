@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +41,16 @@ class App:
     def open_or_create_repository(self) -> Repository:
         """Open the repository, or begin one."""
         return Repository.open_or_create(self._storage(), self.clock)
+
+    @property
+    def records(self) -> Path:
+        """The directory where schedules and what their runs came to are kept: the repository's own; for one that is no
+        directory, one of the user's state, named by the repository."""
+        location = self.settings.repository
+        if "://" not in location:
+            return Path(location).absolute()
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return Path(state) / "respaldo" / hashlib.sha256(location.encode()).hexdigest()[:16]
 
     def find_server(self, listen: Listener, *, any_database: bool = False) -> Server:
         """Find the instance, connect, and tell what was found. ``any_database``: the one meant need not exist."""

@@ -113,6 +113,7 @@ def run_backup_command(
             clock=app.clock,
             listen=listen,
         )
+    output.backups.append(manifest)
     totals = manifest.totals
     output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
     labelled, failure = _label(repository, manifest, labels)

@@ -50,6 +50,8 @@ def run_fleet_command(
             output.line("", f"{result.instance}/{result.database}  {_outcome(result)}")
 
     results = run_fleet(tasks, at_once=AT_ONCE, told=told)
+    output.targets += [f"{result.instance}/{result.database}" for result in results]
+    output.backups += [result.manifest for result in results if result.manifest]
     if as_json:
         output.print_json([_document(result) for result in results])
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from respaldo.errors import RespaldoError
 from respaldo.events import Event, InstanceFound, Listener, PhaseStarted, SegmentDone, TypeDecided, Warned, WorkPlanned
 from respaldo.language import N_, _
+from respaldo.repository.records import Manifest
 from respaldo.units import format_count, format_duration, format_size
 
 LABEL_WIDTH = 15
@@ -22,12 +23,14 @@ TYPE_WORDS = (N_("full"), N_("incremental"))
 
 @dataclass(slots=True)
 class Output:
-    """How much is said, and where. One per run."""
+    """How much is said, and where; and what was worked on and made, for the record of a scheduled run. One per run."""
 
     flags: dict[str, Any] = field(default_factory=dict)
     verbose: bool = False
     quiet: bool = False
     no_color: bool = False
+    targets: list[str] = field(default_factory=list)
+    backups: list[Manifest] = field(default_factory=list)
 
     @property
     def has_color(self) -> bool:
@@ -80,6 +83,7 @@ class Progress:
                 remark = "  " + _("found by itself") if event.by_itself else ""
                 self._output.line(_("environment"), found + remark)
                 if event.database:
+                    self._output.targets.append(f"{event.instance}/{event.database}")
                     self._output.line(_("database"), f"{event.database}, PostgreSQL {event.server_version}")
             case TypeDecided():
                 self._output.line(_("decision"), f"{_(event.type)}: {event.reason}")

@@ -275,6 +275,11 @@ class Settings:
         return cls(**values)
 
 
+def secret_variables() -> tuple[str, ...]:
+    """Return the environment variables whose values are secrets: those of the settings that ``repr`` leaves out."""
+    return tuple(name for one in fields(Settings) if not one.repr for name in one.metadata["variables"])
+
+
 def _parse(metadata: Mapping[str, Any], text: str, origin: str) -> Any:
     try:
         return metadata["parse"](str(text))
