@@ -49,6 +49,7 @@ OTHER_VARIABLES = {
     "DOCKER_CERT_PATH": N_("directory of ca.pem, cert.pem and key.pem for an engine behind TLS"),
     "DOCKER_TLS_VERIFY": N_("anything: the engine is spoken to by TLS"),
     "KUBECONFIG": N_("path of the kubeconfig, for Kubernetes"),
+    "XDG_STATE_HOME": N_("where schedules and their runs are kept when the repository is not a directory"),
     "KUBERNETES_SERVICE_HOST": N_("set in every pod, with its ports: the cluster's API server"),
     "KUBERNETES_SERVICE_PORT": N_("its port"),
     "KUBERNETES_SERVICE_PORT_HTTPS": N_("its port, which goes first"),
