@@ -15,8 +15,8 @@ from respaldo.postgres.identifiers import conninfo
 from respaldo.postgres.server import Server
 
 # pg_restore takes several workers only for a file, so the archive lies in one while it runs. Its size is compared:
-# an archive that arrived cut has lost its last definitions, not its readability. Workers that lose their pg_restore fall
-# to process 1, and must end by no signal, SIGPIPE among them.
+# an archive that arrived cut has lost its last definitions, not its readability. Workers that lose their pg_restore
+# fall to process 1, and must end by no signal, SIGPIPE among them.
 _WITH_FILE = r"""
 trap "" PIPE
 size=$1; shift
