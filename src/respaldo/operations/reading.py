@@ -143,15 +143,15 @@ class Reading:
         stream = RowStream(session, item.query, is_kept=not store.has_base(table.qualified, item.part))
         if item.blocks is None:
             stored = list(store.store_cut(series, table.qualified, (piece.text for piece in stream)))
+            rows = sum(one.rows for one in stored)
+            if rows != stream.rows:
+                raise StreamCutError(
+                    _("{table}: the server sent {sent} rows, {received} arrived").format(
+                        table=table.qualified, sent=stream.rows, received=rows
+                    )
+                )
         else:
             stored = [store.store_rows(series, table.qualified, item.part, stream)]
-        rows = sum(one.rows for one in stored)
-        if rows != stream.rows:
-            raise StreamCutError(
-                _("{table}: the server sent {sent} rows, {received} arrived").format(
-                    table=table.qualified, sent=stream.rows, received=rows
-                )
-            )
         for one in stored:
             self._told(table.qualified, one, item.size_bytes // len(stored))
 

@@ -13,7 +13,7 @@ from blake3 import blake3
 from respaldo.errors import StreamCutError
 from respaldo.language import _
 from respaldo.postgres.copytext import TextCutter
-from respaldo.postgres.rowstream import Piece
+from respaldo.postgres.rowstream import Piece, RowStream
 from respaldo.repository.codec import compress
 from respaldo.repository.delta import as_prefix, encode_delta
 from respaldo.repository.pack import PackWriter
@@ -70,11 +70,12 @@ class SegmentStore:
         """Tell whether the base has this very part, so that a ref or a delta is to be expected."""
         return self._base is not None and self._base.same_part(key, part) is not None
 
-    def store_rows(self, series: int, key: str, part: str, pieces: Iterable[Piece]) -> Stored:
-        """Store what a stream brings as one segment."""
-        stream = iter(pieces)
+    def store_rows(self, series: int, key: str, part: str, rows: RowStream) -> Stored:
+        """Store what a stream brings as one segment of as many rows as the server says that it sent: the frame's own
+        checksum and the status of every process prove it whole, and lines are dear to count here."""
+        stream = iter(rows)
         if not self.has_base(key, part):
-            return self._stream(series, part, stream)
+            return self._stream(series, part, stream, rows)
         # BytesIO hands its bytes out without a copy: each copy of a text less is felt in the memory taken.
         text, frame, is_whole = BytesIO(), BytesIO(), True
         for piece in stream:
@@ -85,10 +86,10 @@ class SegmentStore:
                 break
         if not is_whole:
             held = Piece(frame.getvalue() or None, text.getvalue())
-            return self._stream(series, part, chain([held], stream))
+            return self._stream(series, part, chain([held], stream), rows)
         held_text, held_frame = text.getvalue(), frame.getvalue()
         del text, frame
-        return self.store_text(series, key, part, held_text, frame=held_frame)
+        return self.store_text(series, key, part, held_text, rows=rows.rows, frame=held_frame)
 
     def store_cut(self, series: int, key: str, texts: Iterable[bytes]) -> Iterator[Stored]:
         """Store a text that cannot be read by ranges as the segments that its content chooses; an empty one too."""
@@ -101,9 +102,13 @@ class SegmentStore:
         if count == 0:
             yield self.store_text(series, key, "s0", b"")
 
-    def store_text(self, series: int, key: str, part: str, text: bytes, *, frame: bytes = b"") -> Stored:
-        """Store a text that is held whole; ``frame`` is the same, compressed, where it came so."""
-        digest, rows, raw_size = blake3(text).hexdigest(), text.count(b"\n"), len(text)
+    def store_text(
+        self, series: int, key: str, part: str, text: bytes, *, rows: int | None = None, frame: bytes = b""
+    ) -> Stored:
+        """Store a text that is held whole, of as many rows as it has lines unless ``rows`` says it; ``frame`` is the
+        same, compressed, where it came so."""
+        digest, raw_size = blake3(text).hexdigest(), len(text)
+        rows = text.count(b"\n") if rows is None else rows
         if self._base is not None:
             same = self._base.same_text(key, part, digest)
             if same is not None:
@@ -121,14 +126,13 @@ class SegmentStore:
         self._pack.add_frame(series, part, frame, raw_size=raw_size, rows=rows, digest=digest)
         return Stored(rows=rows, raw_bytes=raw_size, stored_bytes=len(frame))
 
-    def _stream(self, series: int, part: str, pieces: Iterator[Piece]) -> Stored:
+    def _stream(self, series: int, part: str, pieces: Iterator[Piece], counted: RowStream) -> Stored:
         """Store a frame while it arrives; a text that nothing compressed is compressed here."""
-        digest, rows, raw_bytes, stored_bytes = blake3(), 0, 0, 0
+        digest, raw_bytes, stored_bytes = blake3(), 0, 0
         compressor: zstd.ZstdCompressor | None = None
         with self._pack.open_segment(series, part) as sink:
             for piece in pieces:
                 digest.update(piece.text)
-                rows += piece.text.count(b"\n")
                 raw_bytes += len(piece.text)
                 data = piece.stored
                 if data is None:
@@ -143,8 +147,8 @@ class SegmentStore:
                 stored_bytes += len(data)
             if stored_bytes == 0:
                 raise StreamCutError(_("the stream ended before its trailer"))
-            sink.finish(raw_size=raw_bytes, rows=rows, digest=digest.hexdigest())
-        return Stored(rows=rows, raw_bytes=raw_bytes, stored_bytes=stored_bytes)
+            sink.finish(raw_size=raw_bytes, rows=counted.rows, digest=digest.hexdigest())
+        return Stored(rows=counted.rows, raw_bytes=raw_bytes, stored_bytes=stored_bytes)
 
 
 def _new_compressor() -> zstd.ZstdCompressor:
