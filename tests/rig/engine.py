@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 LABEL = "respaldo.test"
@@ -83,8 +84,10 @@ def remove_abandoned() -> list[str]:
     for line in listing.decode().splitlines():
         name, _, run = line.partition(" ")
         if is_abandoned(run):
-            docker("rm", "--force", "--volumes", name)
-            removed.append(name)
+            # Another worker may be about to remove it too.
+            with suppress(RigError):
+                docker("rm", "--force", "--volumes", name)
+                removed.append(name)
     return removed
 
 
