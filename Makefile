@@ -23,7 +23,7 @@ unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NA
 unexport $(filter PG% POSTGRES_% RETENTION_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test images lint format demo bench locale lock clean
+.PHONY: help install test images lint format demo picture bench locale lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -65,6 +65,9 @@ format: $(INSTALLED) ## let ruff rewrite what it can
 
 demo: $(INSTALLED) ## show the program at work, on a server of its own
 	$(BIN)/python scripts/demo.py
+
+picture: $(INSTALLED) ## draw the picture of a real run that the READMEs show
+	$(BIN)/python scripts/picture.py
 
 bench: $(INSTALLED) ## measure side by side with other tools
 	$(BIN)/python -m bench $(ARGS)
