@@ -50,6 +50,7 @@ class DatabaseFactory(Protocol):
     def __call__(self, major: int = 15, *, server: Server | None = None, options: str = "") -> Database: ...
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out.
 
