@@ -43,7 +43,7 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@touch $@
 
 test: $(INSTALLED) ## run every test that this machine can run, and say which it could not, and why
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -ra $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 
 images: ## bring up the PostgreSQL images that the tests use: those the engine lacks (root, mmdebstrap)
 	$(PYTHON) tests/rig/postgres_image.py 13 15 17 18 nozstd bare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.rig import embedded as embedded_rig
 from tests.rig import engine, kube_cluster
@@ -34,6 +36,12 @@ for _name in list(os.environ):
         del os.environ[_name]
 os.environ["LANG"] = "C.UTF-8"
 
+# Files whose tests share the one cluster, or count the engine's drills and use the one container pc_db.
+ONE_AT_A_TIME = {
+    "cluster": re.compile("kubernetes|contract/test_environment"),
+    "drills": re.compile("drill|manual|compose"),
+}
+
 # Far above what any test takes, below what a person or CI would wait. A test that hangs fails with its stack.
 HANGS_AFTER_S = 240
 
@@ -50,13 +58,8 @@ class DatabaseFactory(Protocol):
     def __call__(self, major: int = 15, *, server: Server | None = None, options: str = "") -> Database: ...
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out.
-
-    Where several workers run, a file stays on one of them, and so does all that uses the one cluster; other groups are
-    marked as such.
-    """
+    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out."""
     for item in items:
         names = getattr(item, "fixturenames", ())
         for fixture, mark in (
@@ -66,10 +69,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         ):
             if fixture in names:
                 item.add_marker(mark)
-        if "kubernetes_cluster" in names:
-            item.add_marker(pytest.mark.xdist_group("cluster"), append=False)
-        elif item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several workers: a file's tests stay on one, and so do those of the files that share what there is one of."""
+    scheduling = LoadFileScheduling(config, log)
+    file_of = scheduling._split_scope
+
+    def group_of(nodeid: str) -> str:
+        file = file_of(nodeid)
+        return next((name for name, pattern in ONE_AT_A_TIME.items() if pattern.search(file)), file)
+
+    scheduling._split_scope = group_of
+    return scheduling
 
 
 @pytest.hookimpl(wrapper=True)

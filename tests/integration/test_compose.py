@@ -7,9 +7,6 @@ import pytest
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import RigError
 
-# There is one pc_db, which the manual's commands drill.
-pytestmark = pytest.mark.xdist_group("drills")
-
 
 def test_compose_file_comes_up_healthy_with_the_documented_tables(pc_db: PostgresContainer) -> None:
     columns = pc_db.psql(

@@ -25,9 +25,6 @@ from tests.integration.conftest import ROOT, RoundTrip, RoundTrips
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
-# No other drill may run meanwhile: the engine's are counted.
-pytestmark = pytest.mark.xdist_group("drills")
-
 CONTENT = """
 CREATE TABLE parent (id int PRIMARY KEY, name text NOT NULL);
 CREATE TABLE child (id serial PRIMARY KEY, parent_id int NOT NULL REFERENCES parent, note text);

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import PostgresPod
 
@@ -162,7 +160,6 @@ def _follow_all(reader: Reader) -> None:
     assert reader.rows(database) == was
 
 
-@pytest.mark.xdist_group("drills")
 def test_manual_in_spanish_on_a_container(pc_db: PostgresContainer, tmp_path: Path) -> None:
     psql = ["docker", "exec", "-i", "pc_db", "psql", "-U", "postgres"]
     # Other servers of this engine are not the reader's.
