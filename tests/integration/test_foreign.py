@@ -145,8 +145,8 @@ def test_directory_with_a_file_that_is_cut_or_gone_is_refused(
     "content",
     [
         b"", b" \n", b"-- nothing\n", b"\x7fELF\x02\x01\x01" + bytes(range(256)) * 20, b"\x1f\x8b" + b"x" * 500,
-        b"\x28\xb5\x2f\xfd" + b"x" * 500, b"PGDMP" + b"x" * 500, gzip.compress(b""), zstd.compress(b""), b"hello\n",
-        gzip.compress(b"SELECT 1;\n") + b"garbage", "-- PostgreSQL database dump\nSELECT 1;\n".encode("utf-16"),
+        b"\x28\xb5\x2f\xfd" + b"x" * 500, b"PGDMP" + b"x" * 500, gzip.compress(b"", mtime=0), zstd.compress(b""), b"hello\n",
+        gzip.compress(b"SELECT 1;\n", mtime=0) + b"garbage", "-- PostgreSQL database dump\nSELECT 1;\n".encode("utf-16"),
     ],
 )  # fmt: skip
 def test_file_that_is_no_dump_is_refused(content: bytes, trip: RoundTrip, tmp_path: Path) -> None:
