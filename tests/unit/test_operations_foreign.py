@@ -86,12 +86,12 @@ def write_directory(path: Path, files: dict[str, bytes]) -> Path:
 WHOLE = {
     "toc.dat": b"PGDMP",
     "1.dat": b"1\tx\n\\.\n\n\n",
-    "2.dat.gz": gzip.compress(b"1\n2\n\\.\n\n\n"),
+    "2.dat.gz": gzip.compress(b"1\n2\n\\.\n\n\n", mtime=0),
     "3.dat.zst": zstd.compress(b"\\.\n\n\n"),
     "4.dat": b"INSERT INTO t VALUES (1);\n\n\n",
     "5.dat.lz4": b"cannot be read here",
     "blobs.toc": b"7 blob_7.dat\n8 blob_8.dat\n",
-    "blob_7.dat.gz": gzip.compress(b"x"),
+    "blob_7.dat.gz": gzip.compress(b"x", mtime=0),
     "blob_8.dat": b"",
 }
 
