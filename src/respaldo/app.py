@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,11 @@ from respaldo.storage.directory import DirectoryStorage
 if TYPE_CHECKING:
     from respaldo.catalog.retention import RetentionPolicy
     from respaldo.catalog.strategy import StrategyPolicy
+    from respaldo.operations.announcing import Announcer
     from respaldo.operations.backup import BackupRequest
+    from respaldo.operations.hooks import Hooks
     from respaldo.operations.source import Source
+    from respaldo.operations.status import TargetStatus
     from respaldo.operations.summary import SummaryPolicy
     from respaldo.postgres.connection import ConnectionOverrides
     from respaldo.postgres.server import Server
@@ -149,6 +153,64 @@ class App:
             rpo=timedelta(hours=self.settings.rpo_objective_h),
             retention=self.retention_policy(),
             strategy=self.strategy_policy(),
+        )
+
+    def announcer(self) -> Announcer:
+        """Return who tells of what comes of a run, by the settings."""
+        from respaldo.channels import telling_policy
+        from respaldo.operations.announcing import Announcer
+
+        return Announcer(
+            self._storage(),
+            telling_policy(self.settings),
+            clock=self.clock,
+            program=shlex.join(["respaldo", "--repository", self.settings.repository]),
+        )
+
+    def next_runs(self) -> Mapping[str, datetime]:
+        """Return when the next backup of each target is due, where a schedule says so."""
+        return {}
+
+    def read_status(self) -> list[TargetStatus]:
+        """Return whether the backups are fresh, target by target."""
+        from respaldo.operations.alert_state import AlertStore
+        from respaldo.operations.status import read_status
+
+        return read_status(
+            self.open_repository(),
+            AlertStore(self._storage(), self.clock).read(),
+            rpo=timedelta(hours=self.settings.rpo_objective_h),
+            retired=self.settings.retired or (),
+            next_runs=self.next_runs(),
+            now=self.clock.now(),
+        )
+
+    def metrics_text(self) -> str:
+        """Return the status as Prometheus reads it."""
+        from respaldo import __version__
+        from respaldo.metrics.exposition import write_metrics
+        from respaldo.operations.alert_state import AlertStore
+        from respaldo.operations.status import sample_of
+
+        state = AlertStore(self._storage(), self.clock).read()
+        rpo = timedelta(hours=self.settings.rpo_objective_h)
+        rto_s = float(self.settings.rto_objective_s)
+        return write_metrics(sample_of(self.read_status(), state, version=__version__, rpo=rpo, rto_s=rto_s))
+
+    def hooks(self) -> Hooks:
+        """Return what the settings say is run before and after a backup."""
+        from respaldo.config.settings import secret_variables
+        from respaldo.operations.hooks import Hooks
+
+        settings = self.settings
+        return Hooks(
+            pre_command=settings.pre_hook,
+            post_command=settings.post_hook,
+            pre_sql=settings.pre_sql,
+            post_sql=settings.post_sql,
+            timeout_s=settings.hook_timeout_s,
+            hidden=secret_variables(),
+            secrets=settings.secrets(),
         )
 
     def retention_policy(self) -> RetentionPolicy:

@@ -13,6 +13,9 @@
     ├── PostgresError              30   the server, or one of its client tools, refused or failed
     ├── EnvironmentFailedError     40   engine, container, pod, permission
     │   └── StreamCutError         40   a stream ended before its trailer
+    ├── HookFailedError             1   a command or SQL of the user's, before or after a backup
+    ├── NotificationError           3   a message could not be delivered; never fails a good backup
+    ├── StaleError                 51   the newest backup is older than the objective
     ├── ProofFailedError           50   a drill or a check failed
     │   └── InconclusiveError      50   a drill could find nothing out
     └── InterruptedRunError       130   Ctrl-C or SIGTERM
@@ -110,6 +113,26 @@ class StreamCutError(EnvironmentFailedError):
     """A stream from inside the environment ended before its trailer, or its trailer tells of a failure."""
 
     retryable = True
+
+
+class HookFailedError(RespaldoError):
+    """A hook failed, or took too long."""
+
+
+class NotificationError(RespaldoError):
+    """A message could not be delivered. ``is_temporary``: the same again may succeed."""
+
+    exit_code = DONE_WITH_WARNINGS
+
+    def __init__(self, message: str, *, hint: str | None = None, is_temporary: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_temporary = is_temporary
+
+
+class StaleError(RespaldoError):
+    """The newest backup of a target is older than the recovery point objective, or there is none."""
+
+    exit_code = 51
 
 
 class ProofFailedError(RespaldoError):

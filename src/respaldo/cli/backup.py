@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.announcing import Announcing
 from respaldo.cli.documents import labelled_document
 from respaldo.cli.labelling import label_options
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
@@ -16,13 +17,18 @@ from respaldo.cli.retain import RETENTION, describe_removal
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
+from respaldo.notify.notice import Operation
+from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.backup import BackupRequest
 from respaldo.operations.versions import LabelledBackup, LabelRequest, check_request, label_backup
+from respaldo.operations.watch import watch_backup
 from respaldo.repository.labels import BackupLabels
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.units import format_count
 
 POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", "largest_share")
+HOOKS = ("pre_hook", "post_hook", "pre_sql", "post_sql", "hook_timeout_s")
 
 
 @click.command(short_help=_("back up a database, full or incremental"))
@@ -40,7 +46,7 @@ POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", 
 @click.option("--all", "every_instance", is_flag=True, help=_("every database of every instance that is found"))
 @click.option("--all-databases", is_flag=True, help=_("every database of the instance"))
 @label_options
-@setting_options(*SERVER, *POLICY, *RETENTION)
+@setting_options(*SERVER, *POLICY, *RETENTION, *HOOKS, "metrics_file")
 @json_option
 @click.pass_context
 def backup(
@@ -92,47 +98,70 @@ def run_backup_command(
     as_json: bool,
 ) -> Manifest:
     """Back up, label, print, retain; what ``respaldo backup`` and the flat flags both do."""
-    from respaldo.operations.backup import run_backup
-
     app = App(settings)
-    begun_s = app.clock.monotonic_s()
     labels = labels or LabelRequest()
     if name is not None:
         # Who names a backup means to find it again: retention would remove the second of a day with the next one.
         labels = dataclasses.replace(labels, is_pinned=True)
+    request = app.backup_request(name=name, asked=asked, replace=replace)
+    with Announcing(output, app, Operation.BACKUP) as announcing:
+        return _back_up(output, app, announcing, request, labels, as_json=as_json)
+
+
+def _back_up(
+    output: Output, app: App, announcing: Announcing, request: BackupRequest, labels: LabelRequest, *, as_json: bool
+) -> Manifest:
+    from respaldo.operations.backup import run_backup
+    from respaldo.operations.hooks import run_hooked
+
+    begun_s = app.clock.monotonic_s()
     progress = Progress(output, _("backing up"))
     with progress as listen:
         server = app.find_server(listen)
         repository, target = app.open_or_create_repository(), app.target_of(server)
+        announcing.target = str(target)
         check_request(repository, target, labels)
-        manifest = run_backup(
+        manifest, hook_failure = run_hooked(
             server,
-            repository,
             target,
-            app.backup_request(name=name, asked=asked, replace=replace),
-            clock=app.clock,
-            listen=listen,
+            app.hooks(),
+            lambda: run_backup(server, repository, target, request, clock=app.clock, listen=listen),
         )
     output.backups.append(manifest)
     totals = manifest.totals
     output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
+    anomalies = find_oddities(repository, manifest)
+    for anomaly in anomalies:
+        output.warn(anomaly.text)
+    announcing.note(target=str(target), manifest=manifest, warnings=progress.warnings, anomalies=anomalies)
     labelled, failure = _label(repository, manifest, labels)
     if labelled.version is not None:
         output.line(_("version"), str(labelled.version))
     if as_json:
-        output.print_json(labelled_document(labelled))
+        output.print_json({**labelled_document(labelled), "anomalies": [one.text for one in anomalies]})
     elif not output.quiet:
         print(
             _("{name}  committed, {tables} tables, {rows} rows").format(
                 name=manifest.name, tables=format_count(totals.tables), rows=format_count(totals.rows)
             )
         )
+    if hook_failure is not None:
+        announcing.warn(hook_failure.message)
     if failure is not None:
-        output.warn(_("the backup got no version, tag or pin: {reason}").format(reason=failure.message))
-    _retain(output, app, manifest)
-    if failure is not None:
-        raise click.exceptions.Exit(DONE_WITH_WARNINGS) from failure
+        announcing.warn(_("the backup got no version, tag or pin: {reason}").format(reason=failure.message))
+    is_retained = _retain(output, app, manifest, announcing)
+    if failure is not None or hook_failure is not None or not is_retained:
+        raise click.exceptions.Exit(DONE_WITH_WARNINGS)
     return manifest
+
+
+def find_oddities(repository: Repository, manifest: Manifest) -> list[Anomaly]:
+    """Return what is odd about a backup beside those before it: the backup is good all the same."""
+    try:
+        return watch_backup(repository, manifest)
+    except RespaldoError:
+        # What cannot be read is told by check, and by a restore; here nothing is missing but a comparison.
+        return []
 
 
 def _label(
@@ -148,16 +177,17 @@ def _label(
         return bare, error
 
 
-def _retain(output: Output, app: App, manifest: Manifest) -> None:
-    """Remove by policy. The backup is good whatever comes of this, so a failure ends in exit 3."""
+def _retain(output: Output, app: App, manifest: Manifest, announcing: Announcing) -> bool:
+    """Remove by policy. The backup is good whatever comes of this, so a failure is a warning; return False then."""
     from respaldo.operations.retain import apply_retention
 
     try:
         plan = apply_retention(app.open_repository(), manifest.target, app.retention_policy(), now=app.clock.now())
     except RespaldoError as error:
-        output.warn(_("old backups were not removed: {reason}").format(reason=error.message))
-        raise click.exceptions.Exit(DONE_WITH_WARNINGS) from error
+        announcing.warn(_("old backups were not removed: {reason}").format(reason=error.message))
+        return False
     output.line(_("retention"), describe_removal(plan))
+    return True
 
 
 backup.help = _(
@@ -176,7 +206,8 @@ Examples:
   respaldo backup --branch main --tag stable --description "before schema 42"
 
 \b
-Exit codes: 0 done; 2 wrong use; 3 done, but not labelled, or old backups not removed; 11 locked; 20 storage; 30
+Exit codes: 0 done; 2 wrong use; 3 done, but a hook after it failed, somebody was not told, it is not labelled, or
+old backups are not removed; 11 locked; 20 storage; 30
 PostgreSQL; 40 environment.
 """
 )

@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.announcing import ALL, Announcing
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
 from respaldo.errors import DamagedError, UsageError
 from respaldo.language import _
+from respaldo.notify.notice import Operation
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
 from respaldo.units import format_count, format_size
 
@@ -71,8 +73,19 @@ def _request(settings: Settings, name: str | None, quick: bool, sample: str | No
 def run_check_command(output: Output, settings: Settings, request: CheckRequest, *, as_json: bool) -> None:
     """Check and print; raise DamagedError where something is."""
     app = App(settings)
-    with Progress(output, _("checking")) as listen:
-        report = run_check(app.open_repository(), request, clock=app.clock, listen=listen)
+    with Announcing(output, app, Operation.CHECK) as announcing:
+        announcing.target = request.backup or ALL
+        with Progress(output, _("checking")) as listen:
+            report = run_check(app.open_repository(), request, clock=app.clock, listen=listen)
+        _print(output, report, as_json=as_json)
+        failure = _failure(report)
+        findings = [finding.message for finding in report.findings]
+        announcing.note(target=announcing.target, error=failure, warnings=findings)
+        if failure is not None:
+            raise failure
+
+
+def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:
     if as_json:
         output.print_json(_document(report))
     elif not report.findings:
@@ -85,12 +98,16 @@ def run_check_command(output: Output, settings: Settings, request: CheckRequest,
         for finding in report.findings:
             stake = _("; at stake: {rows} rows of {table}").format(rows=format_count(finding.rows), table=finding.table)
             print(finding.message + (stake if finding.table else ""))
-    if report.findings:
-        names = ", ".join(sorted({finding.backup for finding in report.findings}))
-        raise DamagedError(
-            _("{count} faults in {names}").format(count=len(report.findings), names=names),
-            hint=_("make a full backup now, and bring the damaged objects back from a copy of the repository"),
-        )
+
+
+def _failure(report: CheckReport) -> DamagedError | None:
+    if not report.findings:
+        return None
+    names = ", ".join(sorted({finding.backup for finding in report.findings}))
+    return DamagedError(
+        _("{count} faults in {names}").format(count=len(report.findings), names=names),
+        hint=_("make a full backup now, and bring the damaged objects back from a copy of the repository"),
+    )
 
 
 def _document(report: CheckReport) -> dict[str, Any]:

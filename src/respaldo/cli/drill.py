@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.announcing import Announcing
 from respaldo.cli.choosing import choose_backup
 from respaldo.cli.documents import proof_document
 from respaldo.cli.options import json_option, load_settings, setting_options
@@ -16,6 +17,7 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
 from respaldo.errors import ProofFailedError
 from respaldo.language import N_, _
+from respaldo.notify.notice import Operation
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
 from respaldo.units import format_duration
@@ -93,32 +95,57 @@ def run_drill_command(
     output: Output, settings: Settings, manifests: Sequence[Manifest], disaster: str | None, *, as_json: bool
 ) -> None:
     """Drill and print; raise ProofFailedError where a verdict is not proven, once all were drilled."""
+    app = App(settings)
+    with Announcing(output, app, Operation.DRILL) as announcing:
+        _drill_all(output, app, announcing, manifests, disaster, as_json=as_json)
+
+
+def _drill_all(
+    output: Output,
+    app: App,
+    announcing: Announcing,
+    manifests: Sequence[Manifest],
+    disaster: str | None,
+    *,
+    as_json: bool,
+) -> None:
     from respaldo.operations.disaster import Disaster
     from respaldo.operations.drill import DrillRequest, run_drill
 
-    app = App(settings)
     repository = app.open_repository()
     proofs: list[tuple[Manifest, Proof]] = []
+    failures: list[ProofFailedError] = []
     for manifest in manifests:
+        announcing.target = str(manifest.target)
         reader = repository.reader(manifest.target, manifest.name)
-        request = DrillRequest(disaster=Disaster.parse(disaster), jobs=settings.jobs)
+        request = DrillRequest(disaster=Disaster.parse(disaster), jobs=app.settings.jobs)
         with Progress(output, _("restoring")) as listen:
             proof = run_drill(app.find_environment(), repository, reader, request, clock=app.clock, listen=listen)
         proofs.append((manifest, proof))
+        failure = None if proof.verdict is Verdict.PROVEN else _failure(manifest, proof)
+        failures += [failure] if failure is not None else []
+        announcing.note(
+            target=str(manifest.target),
+            manifest=manifest,
+            error=failure,
+            seconds=sum(proof.seconds.values()),
+            warnings=proof.findings,
+        )
         if not as_json:
             _print(manifest, proof)
     if as_json:
         output.print_json([{"name": manifest.name, **proof_document(proof)} for manifest, proof in proofs])
     elif not proofs:
         print(_("no drill is due"))
-    for manifest, proof in proofs:
-        if proof.verdict is not Verdict.PROVEN:
-            raise ProofFailedError(
-                _("the drill of {name} ended {verdict}").format(
-                    name=manifest.name, verdict=_(_VERDICTS[proof.verdict])
-                ),
-                hint=_("make a full backup now, and drill that one"),
-            )
+    if failures:
+        raise failures[0]
+
+
+def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
+    return ProofFailedError(
+        _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
+        hint=_("make a full backup now, and drill that one"),
+    )
 
 
 def _print(manifest: Manifest, proof: Proof) -> None:

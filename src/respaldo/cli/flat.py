@@ -18,6 +18,7 @@ from respaldo.errors import UsageError
 from respaldo.language import _
 
 KUBERNETES_FLAGS = ("pod", "namespace", "k8s_container")
+TELLING = ("email_to", "slack_token", "slack_channel")
 RETENTION_FLAGS = ("retention_daily", "retention_weekly", "retention_monthly", "retention_full")
 
 
@@ -62,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--restore-file", metavar="NAME", help=_("the backup to restore"))
     parser.add_argument("--to", metavar="DATABASE", help=_("the new database's name"))
     _add_versions(parser)
+    parser.add_argument("--notification-email", dest="email_to", metavar="ADDRESS", help=_help("email_to"))
+    parser.add_argument("--slack-token", metavar="TOKEN", help=_help("slack_token"))
+    parser.add_argument("--slack-channel", metavar="CHANNEL", help=_help("slack_channel"))
     parser.add_argument("--yes", "-y", action="store_true", help=_("ask nothing"))
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--verbose", "-v", action="store_true", help=_("say more"))
@@ -78,6 +82,9 @@ def _add_actions(actions: argparse._MutuallyExclusiveGroup) -> None:
     actions.add_argument("--apply-retention", action="store_true", help=_("remove backups by policy"))
     actions.add_argument(
         "--backup-summary", action="store_true", help=_("show the state of every target on one screen")
+    )
+    actions.add_argument(
+        "--test-notifications", action="store_true", help=_("send a test message to each channel that is set up")
     )
     actions.add_argument("--list-versions", action="store_true", help=_("show the versions, the newest first"))
     actions.add_argument("--version-info", metavar="V", help=_("show all that is known of one version"))
@@ -133,6 +140,12 @@ def dispatch(arguments: argparse.Namespace) -> None:
     output = Output(verbose=arguments.verbose, quiet=arguments.quiet, no_color=arguments.no_color)
     settings = load_flat_settings(arguments)
     action = action_of(arguments)
+    if arguments.slack_token is not None:
+        output.warn(
+            _(
+                "every user of this machine can see --slack-token: set SLACK_BOT_TOKEN or SLACK_BOT_TOKEN_FILE instead"
+            )
+        )
     if action == "backup":
         _back_up(output, settings, arguments)
     elif action == "list_backups":
@@ -153,6 +166,10 @@ def dispatch(arguments: argparse.Namespace) -> None:
         from respaldo.cli.summary import run_summary_command
 
         run_summary_command(output, settings, as_json=arguments.as_json)
+    elif action == "test_notifications":
+        from respaldo.cli.notify import run_test_command
+
+        run_test_command(output, settings, as_json=arguments.as_json)
     else:
         _dispatch_versions(output, settings, action, arguments)
 
@@ -217,7 +234,7 @@ def _back_up(output: Output, settings: Settings, arguments: argparse.Namespace) 
 
 def load_flat_settings(arguments: argparse.Namespace) -> Settings:
     """Return the run's settings from the flags, the environment, and ``.env`` of the working directory."""
-    names = ("repository", "container", "labels", "database", "user", *KUBERNETES_FLAGS, *RETENTION_FLAGS)
+    names = ("repository", "container", "labels", "database", "user", *KUBERNETES_FLAGS, *RETENTION_FLAGS, *TELLING)
     flags: dict[str, Any] = {name: getattr(arguments, name) for name in names}
     if arguments.force_docker:
         flags["environment"] = "docker"

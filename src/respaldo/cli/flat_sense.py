@@ -13,6 +13,7 @@ ACTIONS = (
     "restore",
     "apply_retention",
     "backup_summary",
+    "test_notifications",
     "list_versions",
     "version_info",
     "compare_versions",
@@ -25,6 +26,8 @@ ACTIONS = (
 )
 """The flags that do something in place of a backup; argparse lets one of them pass."""
 
+# What is told of.
+_TELLING = (BACKUP, "test_notifications", "apply_retention")
 # What each of these says something about; the others say something about everything.
 _BELONGS: dict[str, tuple[str, ...]] = {
     "name": (BACKUP,),
@@ -44,6 +47,9 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     "filter_tag": ("list_versions",),
     "limit": ("list_versions",),
     "cleanup_dry_run": ("cleanup_versions",),
+    "email_to": _TELLING,
+    "slack_token": _TELLING,
+    "slack_channel": _TELLING,
 }
 _CONTRADICTIONS = (
     ("version", "version_increment"),
@@ -53,7 +59,7 @@ _CONTRADICTIONS = (
     ("force_docker", "k8s_container"),
     ("force_kubernetes", "container"),
 )
-_FLAGS = {"list_backups": "--list"}
+_FLAGS = {"list_backups": "--list", "email_to": "--notification-email"}
 
 
 def action_of(arguments: argparse.Namespace) -> str:

@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import click
+
 from respaldo.app import App
+from respaldo.cli.announcing import Announcing
+from respaldo.cli.backup import find_oddities
 from respaldo.cli.documents import backup_document
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
-from respaldo.errors import RespaldoError, UsageError
+from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.events import Event, Warned
 from respaldo.language import _
-from respaldo.operations.fleet import FleetResult, FleetTask, run_fleet
-from respaldo.repository.records import Manifest
+from respaldo.notify.notice import Operation
+from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, run_fleet
 from respaldo.units import format_size
 
 if TYPE_CHECKING:
@@ -34,6 +38,13 @@ def run_fleet_command(
     Raise RespaldoError (exit 1) where one failed, once all were tried; UsageError where there is nothing to back up.
     """
     app = App(settings)
+    with Announcing(output, app, Operation.BACKUP) as announcing:
+        _run_fleet(output, app, announcing, asked, every_instance=every_instance, as_json=as_json)
+
+
+def _run_fleet(
+    output: Output, app: App, announcing: Announcing, asked: str | None, *, every_instance: bool, as_json: bool
+) -> None:
     repository = app.open_or_create_repository()
     environment = app.find_environment()
     instances = app.find_instances(environment, every=every_instance)
@@ -52,6 +63,8 @@ def run_fleet_command(
     results = run_fleet(tasks, at_once=AT_ONCE, told=told)
     output.targets += [f"{result.instance}/{result.database}" for result in results]
     output.backups += [result.manifest for result in results if result.manifest]
+    for result in results:
+        _announce(announcing, result)
     if as_json:
         output.print_json([_document(result) for result in results])
     else:
@@ -62,6 +75,8 @@ def run_fleet_command(
             _("{count} of {all} failed: {names}").format(count=len(failed), all=len(results), names=", ".join(failed)),
             hint=_("the table says why; the others are committed"),
         )
+    if any(result.backup and result.backup.failures for result in results):
+        raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
 def _tasks(
@@ -100,7 +115,7 @@ def _holds_tables(server: Server, database: str) -> bool:
         return bool(list_tables(session))
 
 
-def _fail(error: RespaldoError) -> Manifest:
+def _fail(error: RespaldoError) -> FleetBackup:
     raise error
 
 
@@ -112,21 +127,58 @@ def _back_up(
     asked: str | None,
     output: Output,
     lock: threading.Lock,
-) -> Manifest:
+) -> FleetBackup:
     from respaldo.operations.backup import run_backup
+    from respaldo.operations.hooks import run_hooked
     from respaldo.operations.retain import apply_retention
+
+    warnings: list[str] = []
+    failures: list[str] = []
+
+    def warn(message: str) -> None:
+        with lock:
+            output.warn(f"{database}: {message}")
 
     def listen(event: Event) -> None:
         if isinstance(event, Warned):
-            with lock:
-                output.warn(f"{database}: {event.message}")
+            warnings.append(event.message)
+            warn(event.message)
 
     there = app.reconnect(server, database)
     target = app.target_of(there)
     request = app.backup_request(name=None, asked=asked)
-    manifest = run_backup(there, repository, target, request, clock=app.clock, listen=listen)
-    apply_retention(repository, target, app.retention_policy(), now=app.clock.now())
-    return manifest
+    manifest, hook_failure = run_hooked(
+        there,
+        target,
+        app.hooks(),
+        lambda: run_backup(there, repository, target, request, clock=app.clock, listen=listen),
+    )
+    anomalies = find_oddities(repository, manifest)
+    try:
+        apply_retention(repository, target, app.retention_policy(), now=app.clock.now())
+    except RespaldoError as error:
+        failures.append(_("old backups were not removed: {reason}").format(reason=error.message))
+    if hook_failure is not None:
+        failures.append(hook_failure.message)
+    for message in (*(anomaly.text for anomaly in anomalies), *failures):
+        warn(message)
+    return FleetBackup(
+        manifest=manifest, warnings=tuple(warnings), failures=tuple(failures), anomalies=tuple(anomalies)
+    )
+
+
+def _announce(announcing: Announcing, result: FleetResult) -> None:
+    target, backup = f"{result.instance}/{result.database}", result.backup
+    if backup is None:
+        announcing.note(target=target, error=result.error)
+        return
+    announcing.note(
+        target=target,
+        manifest=backup.manifest,
+        seconds=(backup.manifest.finished - backup.manifest.started).total_seconds(),
+        warnings=[*backup.warnings, *backup.failures],
+        anomalies=backup.anomalies,
+    )
 
 
 def _outcome(result: FleetResult) -> str:
@@ -150,6 +202,7 @@ def _document(result: FleetResult) -> dict[str, object]:
         "instance": result.instance,
         "database": result.database,
         "backup": backup_document(result.manifest) if result.manifest else None,
+        "anomalies": [one.text for one in result.backup.anomalies] if result.backup else [],
         "error": result.error.message if result.error else None,
         "hint": result.error.hint if result.error else None,
     }

@@ -33,6 +33,8 @@ COMMANDS = {
     "pin": ("respaldo.cli.pin", "pin", _("keep a backup from retention")),
     "unpin": ("respaldo.cli.pin", "unpin", _("leave a pinned backup to retention again")),
     "version": ("respaldo.cli.version", "version", _("versions, branches and tags of the backups")),
+    "notify": ("respaldo.cli.notify", "notify", _("try the channels that tell of backups")),
+    "status": ("respaldo.cli.status", "status", _("say whether the backups are fresh; a probe's exit code")),
     "summary": ("respaldo.cli.summary", "summary", _("show the state of every target on one screen")),
     "completion": ("respaldo.cli.completion", "completion", _("print the script that completes commands in a shell")),
 }

@@ -10,7 +10,7 @@ from respaldo.cli.flat_sense import ACTIONS
 from respaldo.cli.list import read_backups
 from respaldo.cli.main import run_guarded
 
-_OTHER_NAMES = {"dir": "repository", "list": "list_backups", "json": "as_json"}
+_OTHER_NAMES = {"dir": "repository", "list": "list_backups", "json": "as_json", "notification_email": "email_to"}
 
 
 class UnifiedBackupOrchestrator:

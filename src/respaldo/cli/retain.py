@@ -8,11 +8,13 @@ import click
 
 from respaldo.app import App
 from respaldo.catalog.retention import Category
+from respaldo.cli.announcing import ALL, Announcing
 from respaldo.cli.asking import confirm
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
 from respaldo.language import N_, _
+from respaldo.notify.notice import Operation
 from respaldo.operations.retain import RetentionPlan, apply_retention, plan_target
 from respaldo.units import format_size
 
@@ -53,6 +55,16 @@ Exit codes: 0 done; 2 wrong use; 10 no repository; 11 locked; 20 storage.
 def run_retain_command(output: Output, settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Plan, say, ask, remove; what ``respaldo retain`` and the flat flags both do."""
     app = App(settings)
+    if dry_run:
+        _retain(output, app, dry_run=True, yes=yes, as_json=as_json)
+        return
+    with Announcing(output, app, Operation.RETENTION) as announcing:
+        announcing.target = ALL
+        _retain(output, app, dry_run=False, yes=yes, as_json=as_json)
+        announcing.note(target=ALL)
+
+
+def _retain(output: Output, app: App, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     repository = app.open_repository()
     policy = app.retention_policy()
     plans = [plan_target(repository, target, policy, now=app.clock.now()) for target in repository.targets()]

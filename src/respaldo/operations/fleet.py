@@ -7,7 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from respaldo.errors import RespaldoError
+from respaldo.operations.anomalies import Anomaly
 from respaldo.repository.records import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetBackup:
+    """A committed backup. ``failures``: what did not work after it, a hook or retention; ``warnings``: the rest of what
+    a person should know."""
+
+    manifest: Manifest
+    warnings: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +28,21 @@ class FleetTask:
 
     instance: str
     database: str
-    run: Callable[[], Manifest]
+    run: Callable[[], FleetBackup]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetResult:
-    """What came of one target: exactly one of ``manifest`` and ``error``."""
+    """What came of one target: exactly one of ``backup`` and ``error``."""
 
     instance: str
     database: str
-    manifest: Manifest | None = None
+    backup: FleetBackup | None = None
     error: RespaldoError | None = None
+
+    @property
+    def manifest(self) -> Manifest | None:
+        return self.backup.manifest if self.backup else None
 
 
 def run_fleet(
@@ -39,7 +55,7 @@ def run_fleet(
 
     def run(task: FleetTask) -> FleetResult:
         try:
-            result = FleetResult(instance=task.instance, database=task.database, manifest=task.run())
+            result = FleetResult(instance=task.instance, database=task.database, backup=task.run())
         except RespaldoError as error:
             result = FleetResult(instance=task.instance, database=task.database, error=error)
         told(result)

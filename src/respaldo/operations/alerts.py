@@ -1,0 +1,100 @@
+"""When somebody is told, as pure changes of what is remembered: each failed or missed day once, recovery once.
+
+Of each operation on each target it is remembered what was told since it was last good. A failure is told unless one was
+told that very day; a backup that is missing is told when nothing was heard of its target for longer than the
+objective; the first good run after anything told is a recovery. A good run ends the day's silence too: what fails after
+it is told anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+
+from respaldo.notify.notice import Kind
+
+GRACE = timedelta(hours=1)
+"""A daily backup starts at the same time each day, but does not end at it: so much later than the objective, nothing is
+said yet. At most a tenth of the objective."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What is known of one operation on one target. ``told``: problems told since it was last good; ``told_on``: day of
+    the last of them. ``heard``: until when its silence is accounted for. ``failures`` since ever, ``in_a_row`` since
+    the last good one. ``anomalies``: codes of the warnings that last. ``warned``: which end of the objective was
+    warned of."""
+
+    last_good: datetime | None = None
+    heard: datetime | None = None
+    told: int = 0
+    told_on: date | None = None
+    failures: int = 0
+    in_a_row: int = 0
+    last_failure: datetime | None = None
+    last_error: str = ""
+    anomalies: tuple[str, ...] = ()
+    warned: datetime | None = None
+
+
+def after_success(
+    before: Remembered, *, started: datetime, anomalies: Collection[str] = (), has_warnings: bool = False
+) -> tuple[Remembered, Kind]:
+    """Return what is remembered after a good run, and what kind of message it is worth. An anomaly that was told and
+    lasts is no warning again."""
+    is_new = bool(set(anomalies) - set(before.anomalies))
+    usual = Kind.WARNING if is_new or has_warnings else Kind.SUCCESS
+    after = replace(
+        before,
+        last_good=started,
+        heard=started,
+        told=0,
+        told_on=None,
+        in_a_row=0,
+        anomalies=tuple(sorted(anomalies)),
+        warned=None,
+    )
+    return after, Kind.RECOVERY if before.told else usual
+
+
+def after_failure(before: Remembered, *, at: datetime, day: date, error: str) -> tuple[Remembered, Kind | None]:
+    """Return what is remembered after a failed run, and whether it is told: not twice a day. ``day``: where it ran."""
+    after = replace(
+        before, failures=before.failures + 1, in_a_row=before.in_a_row + 1, last_failure=at, last_error=error, heard=at
+    )
+    if before.told_on == day:
+        return after, None
+    return replace(after, told=before.told + 1, told_on=day), Kind.FAILURE
+
+
+def after_look(
+    before: Remembered,
+    *,
+    last_good: datetime,
+    now: datetime,
+    day: date,
+    rpo: timedelta,
+    warning: timedelta,
+    next_run: datetime | None = None,
+) -> tuple[Remembered, Kind | None]:
+    """Return what is remembered after somebody looked how old the newest backup is, and whether that is told.
+
+    ``last_good``: its start. ``warning``: how long before the end of the objective a warning is sent, zero for never;
+    where the next run is known to come too late, a tenth of the objective before it.
+    """
+    heard = max(filter(None, (last_good, before.heard)))
+    grace = min(GRACE, rpo / 10)
+    end = last_good + rpo
+    if now > heard + rpo + grace:
+        # Not ``now``: looks that come a little later each day must not shift the day that is missing.
+        periods = (now - heard - grace) // rpo
+        after = replace(before, heard=heard + periods * rpo)
+        if before.told_on == day:
+            return after, None
+        return replace(after, told=before.told + 1, told_on=day), Kind.OVERDUE
+    if next_run is not None and next_run > end:
+        warning = max(warning, rpo / 10)
+    if warning and end - warning <= now <= end and before.warned != end and before.told == 0:
+        return replace(before, warned=end), Kind.WARNING
+    return before, None

@@ -1,0 +1,387 @@
+"""Telling: outcomes of runs become messages, messages go to the channels, and what a channel does not take is kept for
+the next time. Nothing here fails a run: what could not be delivered is returned."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta, tzinfo
+
+from respaldo.clock import Clock
+from respaldo.errors import LockedError, NotificationError, RespaldoError, StorageError
+from respaldo.language import _
+from respaldo.notify.channel import Channel, redact
+from respaldo.notify.delivery import Delivery, deliver
+from respaldo.notify.notice import Kind, Message, Notice, Operation
+from respaldo.notify.ping import Beat, PingChannel
+from respaldo.notify.wording import write_message
+from respaldo.operations.alert_state import AlertState, AlertStore, Pending
+from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
+from respaldo.operations.anomalies import Anomaly
+from respaldo.repository.format import REPOSITORY
+from respaldo.repository.records import Manifest
+from respaldo.repository.repository import Repository
+from respaldo.storage.base import Storage
+
+Deliver = Callable[[Mapping[str, Sequence[Message]], Mapping[str, Channel]], list[Delivery]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one run. ``target``: instance/database; empty where none was found; ``label`` is what a person
+    is told of it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
+
+    operation: Operation
+    at: datetime
+    target: str = ""
+    label: str = ""
+    seconds: float | None = None
+    manifest: Manifest | None = None
+    error: RespaldoError | None = None
+    warnings: tuple[str, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Who is told of what. ``kinds``: those that are told; ``secrets``: what no message may hold, whatever its text
+    came from; ``retired``: targets that are never late."""
+
+    channels: tuple[Channel, ...] = ()
+    ping: PingChannel | None = None
+    kinds: Collection[Kind] = tuple(Kind)
+    zone: tzinfo | None = None
+    rpo: timedelta = timedelta(hours=24)
+    rpo_warning: timedelta = timedelta()
+    retired: Collection[str] = ()
+    secrets: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def is_silent(self) -> bool:
+        return not self.channels and self.ping is None
+
+
+class Announcer:
+    """Tells. ``program``: how the commands that a message names begin. Not thread-safe; between processes it is."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        policy: Policy,
+        *,
+        clock: Clock,
+        program: str = "respaldo",
+        send: Deliver = deliver,
+    ) -> None:
+        self._storage = storage
+        self._policy = policy
+        self._clock = clock
+        self._program = program
+        self._deliver = send
+        self._store = AlertStore(storage, clock)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nobody to tell and no repository to remember in."""
+        if not self._policy.is_silent:
+            return False
+        try:
+            self._storage.size(REPOSITORY)
+        except StorageError:
+            return True
+        return False
+
+    def begin(self) -> list[Delivery]:
+        """Ping that a backup starts; return what was not delivered."""
+        if self._policy.ping is None:
+            return []
+        return self._ping(_Started(self._policy.ping), self._note(Kind.TEST, Operation.BACKUP, ""))
+
+    def tell(self, outcomes: Sequence[Outcome]) -> list[Delivery]:
+        """Tell of runs that ended; return what was not delivered, this time's and earlier."""
+        failed = self._ping_end(outcomes)
+
+        def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
+            notices = []
+            for outcome in outcomes:
+                state, notice = self._decide(state, outcome)
+                notices += [notice] if notice is not None else []
+            return state, notices
+
+        return failed + self._change(decide)
+
+    def look(self, repository: Repository, *, next_runs: Mapping[str, datetime] | None = None) -> list[Delivery]:
+        """Tell of the targets whose newest backup is too old, or soon will be; return what was not delivered.
+
+        To be called now and then, by whoever runs while backups do not. ``next_runs`` by target, where they are known.
+        """
+        now = self._clock.now()
+
+        def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
+            notices = []
+            for target in repository.targets():
+                manifests = repository.backups(target).manifests
+                if str(target) in self._policy.retired or not manifests:
+                    continue
+                state, kind = self._look(state, str(target), manifests[-1], (next_runs or {}).get(str(target)), now)
+                if kind is not None:
+                    notices.append(self._overdue(state, kind, manifests[-1], now))
+            return state, notices
+
+        return self._change(decide)
+
+    def test(self) -> list[Delivery]:
+        """Send each channel a test message, remember nothing, and return what came of each."""
+        message = self._write(self._note(Kind.TEST, Operation.BACKUP, _("test")))
+        channels = self._channels() | ({self._policy.ping.name: self._policy.ping} if self._policy.ping else {})
+        return self._deliver({name: [message] for name in channels}, channels)
+
+    # -- what is decided
+
+    def _decide(self, state: AlertState, outcome: Outcome) -> tuple[AlertState, Notice | None]:
+        key = f"{outcome.operation}:{outcome.target}"
+        targets = dict(state.targets)
+        before = targets.get(key, Remembered())
+        kind: Kind | None
+        if outcome.error is not None:
+            day = outcome.at.astimezone(self._policy.zone).date()
+            error = redact(outcome.error.message, self._policy.secrets)
+            before = replace(before, told_on=_last_told(targets, key, day))
+            targets[key], kind = after_failure(before, at=outcome.at, day=day, error=error)
+        else:
+            for lost in [targets.pop(name) for name in _unfound(key) if name in targets]:
+                before = replace(
+                    before,
+                    told=before.told + lost.told,
+                    failures=before.failures + lost.failures,
+                    in_a_row=before.in_a_row + lost.in_a_row,
+                )
+            targets[key], kind = after_success(
+                before,
+                started=outcome.manifest.started if outcome.manifest else outcome.at,
+                anomalies=[anomaly.code for anomaly in outcome.anomalies],
+                has_warnings=bool(outcome.warnings),
+            )
+        after = replace(state, targets=targets)
+        if kind is None or (kind is Kind.SUCCESS and outcome.operation is Operation.RETENTION):
+            return after, None
+        return after, self._notice(kind, outcome, before, targets[key])
+
+    def _look(
+        self, state: AlertState, target: str, newest: Manifest, next_run: datetime | None, now: datetime
+    ) -> tuple[AlertState, Kind | None]:
+        key = f"{Operation.BACKUP}:{target}"
+        before = state.targets.get(key, Remembered())
+        for lost in [state.targets[name] for name in _unfound(key) if name in state.targets]:
+            before = replace(
+                before,
+                heard=max(filter(None, (before.heard, lost.heard)), default=None),
+                told_on=max(filter(None, (before.told_on, lost.told_on)), default=None),
+            )
+        after, kind = after_look(
+            before,
+            last_good=newest.started,
+            now=now,
+            day=now.astimezone(self._policy.zone).date(),
+            rpo=self._policy.rpo,
+            warning=self._policy.rpo_warning,
+            next_run=next_run,
+        )
+        return replace(state, targets={**state.targets, key: after}), kind
+
+    # -- what is said
+
+    def _note(self, kind: Kind, operation: Operation, target: str) -> Notice:
+        return Notice(
+            kind=kind,
+            operation=operation,
+            target=target,
+            at=self._clock.now(),
+            host=socket.gethostname(),
+            repository=self._storage.location,
+        )
+
+    def _notice(self, kind: Kind, outcome: Outcome, before: Remembered, after: Remembered) -> Notice:
+        target = outcome.label or outcome.target
+        notice = replace(
+            self._note(kind, outcome.operation, target),
+            at=outcome.at,
+            seconds=outcome.seconds,
+            last_good=before.last_good,
+            failures=after.in_a_row if outcome.error is not None else before.in_a_row,
+            warnings=(*outcome.warnings, *(anomaly.text for anomaly in outcome.anomalies)),
+            command=outcome.command or self._next(kind, outcome),
+        )
+        if outcome.manifest is not None:
+            totals = outcome.manifest.totals
+            notice = replace(
+                notice,
+                backup=outcome.manifest.name,
+                type=outcome.manifest.type.value,
+                reason=outcome.manifest.decision.text if outcome.operation is Operation.BACKUP else "",
+                raw_bytes=totals.raw_bytes,
+                stored_bytes=totals.stored_bytes,
+                rows=totals.rows,
+                tables=totals.tables,
+            )
+        if outcome.error is not None:
+            notice = replace(notice, reason=outcome.error.message, hint=outcome.error.hint or "")
+        return notice
+
+    def _overdue(self, state: AlertState, kind: Kind, newest: Manifest, now: datetime) -> Notice:
+        """Return what is said of a target that is late, or soon will be."""
+        rpo_h = round(self._policy.rpo.total_seconds() / 3600)
+        age_h = (now - newest.started).total_seconds() / 3600
+        message = (
+            _("the newest backup is {age} h old, the objective is {objective} h")
+            if kind is Kind.OVERDUE
+            else _("the newest backup is {age} h old, and the objective of {objective} h is about to be missed")
+        )
+        key = f"{Operation.BACKUP}:{newest.target}"
+        remembered = state.targets[key]
+        return replace(
+            self._note(Kind.OVERDUE, Operation.BACKUP, str(newest.target)),
+            is_early=kind is Kind.WARNING,
+            backup=newest.name,
+            reason=message.format(age=f"{age_h:.1f}", objective=rpo_h),
+            hint=remembered.last_error if remembered.in_a_row else "",
+            last_good=newest.started,
+            failures=remembered.in_a_row,
+            command=f"{self._program} doctor",
+        )
+
+    def _next(self, kind: Kind, outcome: Outcome) -> str:
+        """Return the command that gets a person further."""
+        name = outcome.manifest.name if outcome.manifest else ""
+        match kind, outcome.operation:
+            case Kind.FAILURE, Operation.BACKUP:
+                return f"{self._program} doctor"
+            case Kind.FAILURE, Operation.DRILL:
+                return f"{self._program} backup --type full"
+            case Kind.FAILURE, Operation.CHECK:
+                return f"{self._program} check"
+            case _, Operation.RETENTION:
+                return f"{self._program} retain --dry-run"
+            case _, Operation.BACKUP if name:
+                return f"{self._program} drill {name}"
+        return f"{self._program} status"
+
+    def _write(self, notice: Notice) -> Message:
+        message = write_message(notice, zone=self._policy.zone)
+        secrets = self._policy.secrets
+        return replace(message, subject=redact(message.subject, secrets), body=redact(message.body, secrets))
+
+    # -- how it gets there
+
+    def _channels(self) -> dict[str, Channel]:
+        return {channel.name: channel for channel in self._policy.channels}
+
+    def _change(self, decide: Callable[[AlertState], tuple[AlertState, list[Notice]]]) -> list[Delivery]:
+        """Decide, remember, deliver, remember; where nothing can be remembered, decide and deliver all the same."""
+        channels = self._channels()
+        deliveries: list[Delivery] = []
+        try:
+            with ExitStack() as held:
+                before = self._recall(held)
+                state, notices = decide(before or AlertState())
+                state = self._enqueue(state, notices, channels)
+                if before is not None and state != before:
+                    # Before anything is sent: a run that dies in between has told, or will.
+                    self._remember(state)
+                deliveries = self._deliver(_work(state, channels), channels)
+                taken = {(one.channel, one.message.uid) for one in deliveries if one.error is None}
+                if taken and before is not None:
+                    rest = [one for one in state.pending if (one.channel, one.message.uid) not in taken]
+                    self._remember(replace(state, pending=tuple(rest)))
+        except StorageError:
+            if not deliveries:
+                raise
+        return [one for one in deliveries if one.error is not None]
+
+    def _recall(self, held: ExitStack) -> AlertState | None:
+        """Hold and read what is remembered; None where that cannot be: then all is told, perhaps once too often."""
+        try:
+            held.enter_context(self._store.hold())
+            return self._store.read()
+        except (StorageError, LockedError):
+            return None
+
+    def _remember(self, state: AlertState) -> None:
+        # To know what was told is a help, not a condition.
+        with suppress(StorageError):
+            self._store.write(state)
+
+    def _enqueue(self, state: AlertState, notices: Sequence[Notice], channels: Mapping[str, Channel]) -> AlertState:
+        messages = [self._write(notice) for notice in notices if notice.kind in self._policy.kinds]
+        new = [Pending(channel=name, message=message) for message in messages for name in channels]
+        # A channel that is configured no more takes nothing.
+        kept = [one for one in state.pending if one.channel in channels]
+        return replace(state, pending=(*kept, *new))
+
+    def _ping_end(self, outcomes: Sequence[Outcome]) -> list[Delivery]:
+        backups = [outcome for outcome in outcomes if outcome.operation is Operation.BACKUP]
+        if self._policy.ping is None or not backups:
+            return []
+        worst = next((outcome for outcome in backups if outcome.error is not None), backups[0])
+        kind = Kind.FAILURE if worst.error is not None else Kind.SUCCESS
+        return self._ping(self._policy.ping, self._notice(kind, worst, Remembered(), Remembered()))
+
+    def _ping(self, channel: Channel, notice: Notice) -> list[Delivery]:
+        deliveries = self._deliver({channel.name: [self._write(notice)]}, {channel.name: channel})
+        return [one for one in deliveries if one.error is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """The same check, pinged that a run begins."""
+
+    ping: PingChannel
+
+    @property
+    def name(self) -> str:
+        return self.ping.name
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return self.ping.secrets
+
+    def send(self, message: Message) -> None:
+        self.ping.beat(Beat.START)
+
+
+def _unfound(key: str) -> list[str]:
+    """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
+    instance whose databases could not be asked. Such a run failed for this target too."""
+    operation, _colon, target = key.partition(":")
+    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*"]
+    return [name for name in names if name != key]
+
+
+def _last_told(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
+    """Return the day on which a problem of this target was last told, also as one of what was not found; of what was
+    not found itself, the day on which one of every target was."""
+    days = [targets[name].told_on for name in (key, *_unfound(key)) if name in targets]
+    if key.endswith(":"):
+        known = [one.told_on for name, one in targets.items() if name.startswith(key) and name != key]
+        days += [day] if known and all(told_on == day for told_on in known) else []
+    return max(filter(None, days), default=None)
+
+
+def _work(state: AlertState, channels: Mapping[str, Channel]) -> dict[str, list[Message]]:
+    work: dict[str, list[Message]] = {}
+    for one in state.pending:
+        if one.channel in channels:
+            work.setdefault(one.channel, []).append(one.message)
+    return work
+
+
+def describe_failure(delivery: Delivery) -> str:
+    """Say what was not delivered and why, in one line."""
+    error = delivery.error or NotificationError("")
+    text = _("{channel} was not told, after {count} attempts: {reason}").format(
+        channel=delivery.channel, count=delivery.attempts, reason=error.message
+    )
+    return f"{text} ({error.hint})" if error.hint else text

@@ -1,0 +1,197 @@
+"""The commands as a person runs them: status as a probe, notify test, the flat flags; and no secret anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
+from tests.unit.test_cli_flat import ROOT, run, write_backups
+
+SECRETS = {
+    "RESPALDO_SMTP_PASSWORD": "planted-smtp-password",
+    "SLACK_BOT_TOKEN": "xoxb-planted-slack-token",
+    "RESPALDO_PASSWORD": "planted-database-password",
+}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with http_server() as inbox:
+        yield inbox
+
+
+def respaldo(directory: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "RESPALDO_LANG": "en",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    command = [sys.executable, "-m", "respaldo", *words]
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_status_is_a_probe(tmp_path: Path) -> None:
+    none = respaldo(tmp_path, "status")
+    assert none.returncode == 10
+    write_backups(tmp_path / "backups", 1)
+    late = respaldo(tmp_path, "status")
+    assert late.returncode == 51
+    assert "LATE" in late.stdout
+    assert "late: pc_db/pc_db" in late.stderr
+    fresh = respaldo(tmp_path, "status", "--rpo-objective", "1000000", "--json")
+    assert fresh.returncode == 0
+    (document,) = json.loads(fresh.stdout)
+    assert (document["fresh"], document["newest"], document["failures_in_a_row"]) == (True, "b1", 0)
+    assert respaldo(tmp_path, "status", RESPALDO_RETIRED="pc_db/pc_db").returncode == 0
+
+
+def test_status_writes_metrics_and_tells_of_what_is_late_once(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    file = tmp_path / "respaldo.prom"
+    for _again in range(2):
+        done = respaldo(
+            tmp_path, "status", "--notify", "--metrics-file", str(file), SLACK_WEBHOOK_URL=f"{inbox.url}/planted-hook"
+        )
+        assert done.returncode == 51
+    (request,) = inbox.requests
+    assert "pc_db/pc_db" in request.body
+    assert 'respaldo_last_backup_rows{target="pc_db/pc_db"} 9' in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["respaldo.prom"]
+
+
+def test_status_whose_message_is_refused_ends_with_three_where_all_is_fresh(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    inbox.answers = [403]
+    hook = f"{inbox.url}/planted-hook"
+    assert respaldo(tmp_path, "status", "--notify", SLACK_WEBHOOK_URL=hook).returncode == 51
+    inbox.answers = [403]
+    waiting = respaldo(tmp_path, "status", "--notify", "--rpo-objective", "1000000", SLACK_WEBHOOK_URL=hook)
+    assert waiting.returncode == 3
+    assert "slack-webhook was not told" in waiting.stderr
+    assert "planted" not in waiting.stderr
+    assert (
+        respaldo(tmp_path, "status", "--notify", "--rpo-objective", "1000000", SLACK_WEBHOOK_URL=hook).returncode == 0
+    )
+    assert len(inbox.requests) == 3
+
+
+def test_notify_test_says_of_each_channel_what_happened(tmp_path: Path, inbox: Inbox, certificate: Certificate) -> None:
+    with smtp_server(certificate, user="ops", password=SECRETS["RESPALDO_SMTP_PASSWORD"]) as mailbox:
+        password = tmp_path / "password"
+        password.write_text(SECRETS["RESPALDO_SMTP_PASSWORD"] + "\n")
+        variables = {
+            "SSL_CERT_FILE": str(certificate.certificate),
+            "RESPALDO_EMAIL_TO": "ops@example.com",
+            "RESPALDO_SMTP_HOST": "localhost",
+            "RESPALDO_SMTP_PORT": str(mailbox.port),
+            "RESPALDO_SMTP_USER": "ops",
+            "RESPALDO_SMTP_PASSWORD_FILE": str(password),
+            "SLACK_BOT_TOKEN": SECRETS["SLACK_BOT_TOKEN"],
+            "SLACK_DEFAULT_CHANNEL": "#ops",
+            "RESPALDO_SLACK_API": inbox.url,
+            "RESPALDO_PING_URL": f"{inbox.url}/planted-check",
+        }
+        good = respaldo(tmp_path, "notify", "test", "--json", **variables)
+        assert good.returncode == 0, good.stderr
+        assert {one["channel"]: one["delivered"] for one in json.loads(good.stdout)} == {
+            "email": True,
+            "slack": True,
+            "ping": True,
+        }
+        assert "This channel works" in mailbox.emails[0].get_content()
+        inbox.body = '{"ok": false, "error": "invalid_auth"}'
+        bad = respaldo(tmp_path, "notify", "test", **variables)
+    assert bad.returncode == 3
+    assert "invalid_auth" in bad.stdout
+    assert "SLACK_BOT_TOKEN is not a valid token" in bad.stderr
+    assert not [secret for secret in (*SECRETS.values(), "planted") if secret in bad.stdout + bad.stderr]
+    # Nothing happened to a backup, so nothing is remembered.
+    assert not (tmp_path / "backups").exists()
+
+
+def test_notify_test_without_a_channel_is_wrong_use(tmp_path: Path) -> None:
+    done = respaldo(tmp_path, "notify", "test")
+    assert done.returncode == 2
+    assert "no channel is set up" in done.stderr
+
+
+def test_the_flat_flags_and_dotenv_reach_slack(tmp_path: Path, inbox: Inbox) -> None:
+    (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=xoxb-of-the-file\nSLACK_DEFAULT_CHANNEL=#of-the-file\n")
+    variables = {"RESPALDO_SLACK_API": inbox.url}
+    done = run(tmp_path, "--test-notifications", variables=variables)
+    assert done.returncode == 0, done.stderr
+    words = ["--test-notifications", "--slack-token", "xoxb-of-the-flag", "--slack-channel", "#of-the-flag"]
+    done = run(tmp_path, *words, variables=variables)
+    assert done.returncode == 0, done.stderr
+    assert "every user of this machine can see --slack-token" in done.stderr
+    assert "xoxb" not in done.stdout + done.stderr
+    assert [request.headers["Authorization"] for request in inbox.requests] == [
+        "Bearer xoxb-of-the-file",
+        "Bearer xoxb-of-the-flag",
+    ]
+    assert [json.loads(request.body)["channel"] for request in inbox.requests] == ["#of-the-file", "#of-the-flag"]
+
+
+def test_a_failed_backup_is_told_by_the_flat_flags(tmp_path: Path) -> None:
+    words = ["--force-docker", "--notification-email", "ops@example.com"]
+    with smtp_server() as mailbox:
+        variables = {
+            "DOCKER_HOST": f"unix://{tmp_path}/none.sock",
+            "RESPALDO_SMTP_HOST": "127.0.0.1",
+            "RESPALDO_SMTP_PORT": str(mailbox.port),
+            "RESPALDO_SMTP_SECURITY": "none",
+            **SECRETS,
+            "SLACK_BOT_TOKEN": "",
+        }
+        for _again in range(2):
+            assert run(tmp_path, *words, variables=variables).returncode == 40
+    (email,) = mailbox.emails
+    assert email["To"] == "ops@example.com"
+    assert "FAILED" in str(email["Subject"])
+    text = email.get_content()
+    assert "respaldo --repository backups doctor" in text
+    kept = "".join(path.read_text() for path in (tmp_path / "backups").rglob("*") if path.is_file())
+    assert not [secret for secret in SECRETS.values() if secret in text + kept]
+
+
+def test_a_failed_run_begins_nothing_where_nobody_is_to_be_told(tmp_path: Path) -> None:
+    assert run(tmp_path, "--force-docker", variables={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}).returncode == 40
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x" * 70_000])
+def test_a_secret_file_that_holds_none_is_refused_without_it(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    done = respaldo(tmp_path, "notify", "test", SLACK_BOT_TOKEN_FILE=str(file))
+    assert done.returncode == 2
+    assert "x" * 10 not in done.stderr
+
+
+def test_a_secret_that_cannot_be_meant_is_not_shown(tmp_path: Path) -> None:
+    done = respaldo(tmp_path, "notify", "test", RESPALDO_PING_URL="ftp://planted-key@host")
+    assert done.returncode == 2
+    assert "RESPALDO_PING_URL: ***" in done.stderr
+    assert "planted" not in done.stderr
