@@ -29,9 +29,9 @@ WIDTH = 100
 
 EXIT_CODES = {
     0: N_("done"),
-    1: N_("unclassified failure"),
+    1: N_("unclassified failure, or a hook before a backup that failed"),
     2: N_("wrong use or configuration"),
-    3: N_("done, but something optional failed: old backups not removed, labels or history not written"),
+    3: N_("done, but something optional failed: labels, retention, a hook after it, or somebody was not told"),
     10: N_("no repository, or no such backup"),
     11: N_("another run holds the target"),
     12: N_("wrong key (reserved: there is no encryption yet)"),
@@ -40,11 +40,13 @@ EXIT_CODES = {
     30: N_("PostgreSQL, or one of its tools, refused or failed"),
     40: N_("environment: engine, container, permission, a stream cut short"),
     50: N_("a restore, a drill or doctor found that something is not as it should be"),
+    51: N_("status: the newest backup of a target is older than the objective, or there is none"),
     130: N_("interrupted by Ctrl-C or SIGTERM"),
 }
 OTHER_VARIABLES = {
     "RESPALDO_LANG": N_("language: es or en; then LC_ALL, LC_MESSAGES, LANG are asked; Spanish where none names one"),
     "NO_COLOR": N_("anything: no colour"),
+    "SSL_CERT_FILE": N_("file of the authorities whose certificates are trusted, in place of the system's"),
     "DOCKER_HOST": N_("where Docker's engine listens: unix:///path or tcp://host:port"),
     "DOCKER_CERT_PATH": N_("directory of ca.pem, cert.pem and key.pem for an engine behind TLS"),
     "DOCKER_TLS_VERIFY": N_("anything: the engine is spoken to by TLS"),
@@ -108,6 +110,11 @@ def write_variables() -> Iterator[str]:
     none = _("no flag")
     yield "## " + _("Environment variables") + "\n"
     yield _("A flag wins over its variable; where several are listed, the first that is set.") + "\n"
+    secrets = [name for one in fields(Settings) if one.metadata["is_secret"] for name in one.metadata["variables"]]
+    said = _(
+        "These secrets can be in files too, whose paths are in the variables with `_FILE` after the name: {names}."
+    )
+    yield said.format(names=", ".join(f"`{name}`" for name in secrets)) + "\n"
     yield write_row(_("variable"), _("flag"), _("what it says")) + "\n|---|---|---|"
     for one in fields(Settings):
         names = ", ".join(f"`{name}`" for name in one.metadata["variables"])

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
-from aiosmtpd.smtp import SMTP as Server
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ class Mailbox:
     refuses: list[str] = field(default_factory=list)
     delay_s: float = 0.0
 
-    async def handle_DATA(self, server: Server, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
         if self.delay_s:
             import asyncio
 
@@ -87,7 +86,7 @@ def smtp_server(
     mailbox = Mailbox()
     port = port or free_port()
 
-    def authenticate(server: Server, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         is_right = (
             isinstance(data, LoginPassword)
             and data.login == (user or "").encode()
@@ -144,7 +143,7 @@ def http_server(certificate: Certificate | None = None, *, port: int = 0) -> Ite
     inbox = Inbox()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - its name
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
             time.sleep(inbox.delay_s)
             status = inbox.answers.pop(0) if inbox.answers else 200

@@ -318,7 +318,7 @@ def test_redact_takes_out_every_form_of_a_secret() -> None:
 
 
 def test_no_channel_shows_its_secret() -> None:
-    channels = [
+    channels: list[Channel] = [
         smtp(1),
         bot("http://x"),
         SlackWebhookChannel(url="http://h/planted-1"),

@@ -18,8 +18,8 @@ from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Operation
 from respaldo.operations.alert_state import ALERTS, AlertState, AlertStore, Pending, decode_state, encode_state, trim
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
-from respaldo.operations.anomalies import Anomaly
 from respaldo.operations.announcing import Announcer, Outcome, Policy
+from respaldo.operations.anomalies import Anomaly
 from respaldo.repository.fields import FieldError
 from respaldo.repository.manifest import encode_manifest
 from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals

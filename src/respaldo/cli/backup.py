@@ -206,8 +206,7 @@ Examples:
   respaldo backup --branch main --tag stable --description "before schema 42"
 
 \b
-Exit codes: 0 done; 2 wrong use; 3 done, but a hook after it failed, somebody was not told, it is not labelled, or
-old backups are not removed; 11 locked; 20 storage; 30
-PostgreSQL; 40 environment.
+Exit codes: 0 done; 1 a hook before it failed; 2 wrong use; 3 done, but not labelled, old backups not removed, a hook
+after it failed or somebody was not told; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
 """
 )

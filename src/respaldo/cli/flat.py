@@ -142,9 +142,7 @@ def dispatch(arguments: argparse.Namespace) -> None:
     action = action_of(arguments)
     if arguments.slack_token is not None:
         output.warn(
-            _(
-                "every user of this machine can see --slack-token: set SLACK_BOT_TOKEN or SLACK_BOT_TOKEN_FILE instead"
-            )
+            _("every user of this machine can see --slack-token: set SLACK_BOT_TOKEN or SLACK_BOT_TOKEN_FILE instead")
         )
     if action == "backup":
         _back_up(output, settings, arguments)

@@ -49,18 +49,18 @@ def run_hooked(
     """
     if hooks.are_none:
         return run(), None
-    variables = {"RESPALDO_INSTANCE": target.instance, "RESPALDO_TARGET_DATABASE": target.database}
+    told = {"RESPALDO_INSTANCE": target.instance, "RESPALDO_TARGET_DATABASE": target.database}
     try:
-        _run(server, hooks, hooks.pre_command, hooks.pre_sql, {**variables, "RESPALDO_PHASE": "before"})
+        _run(server, hooks, hooks.pre_command, hooks.pre_sql, {**told, "RESPALDO_PHASE": "before"})
         manifest = run()
     except BaseException as error:
         reason = error.message if isinstance(error, RespaldoError) else _("interrupted")
         with suppress(HookFailedError):
             # What failed first is what is told.
-            _run_after(server, hooks, {**variables, "RESPALDO_OUTCOME": "failure", "RESPALDO_ERROR": reason})
+            _run_after(server, hooks, {**told, "RESPALDO_OUTCOME": "failure", "RESPALDO_ERROR": reason})
         raise
     outcome = {
-        **variables,
+        **told,
         "RESPALDO_OUTCOME": "success",
         "RESPALDO_BACKUP": manifest.name,
         "RESPALDO_TYPE": manifest.type.value,
@@ -76,23 +76,23 @@ def run_hooked(
     return manifest, None
 
 
-def _run_after(server: Server, hooks: Hooks, variables: Mapping[str, str]) -> None:
-    variables = {**variables, "RESPALDO_PHASE": "after"}
+def _run_after(server: Server, hooks: Hooks, told: Mapping[str, str]) -> None:
+    told = {**told, "RESPALDO_PHASE": "after"}
     failure: HookFailedError | None = None
     # The command too, where the statements failed: it may be what starts a service again.
     for command, sql in ((None, hooks.post_sql), (hooks.post_command, None)):
         try:
-            _run(server, hooks, command, sql, variables)
+            _run(server, hooks, command, sql, told)
         except HookFailedError as error:
             failure = failure or error
     if failure is not None:
         raise failure
 
 
-def _run(server: Server, hooks: Hooks, command: str | None, sql: str | None, variables: Mapping[str, str]) -> None:
-    phase = variables["RESPALDO_PHASE"]
+def _run(server: Server, hooks: Hooks, command: str | None, sql: str | None, told: Mapping[str, str]) -> None:
+    phase = told["RESPALDO_PHASE"]
     if command:
-        run_command(command, variables, timeout_s=hooks.timeout_s, phase=phase, hooks=hooks)
+        run_command(command, told, timeout_s=hooks.timeout_s, phase=phase, hooks=hooks)
     if sql:
         _run_sql(server, sql, hooks, phase)
 
@@ -120,7 +120,7 @@ def _run_sql(server: Server, sql: str, hooks: Hooks, phase: str) -> None:
         ) from None
 
 
-def run_command(command: str, variables: Mapping[str, str], *, timeout_s: float, phase: str, hooks: Hooks) -> None:
+def run_command(command: str, told: Mapping[str, str], *, timeout_s: float, phase: str, hooks: Hooks) -> None:
     """Run one shell command in a session of its own; raise HookFailedError with the end of what it said.
 
     What it leaves in the background may go on: only a command that takes too long is ended, with all that it started.
@@ -130,7 +130,7 @@ def run_command(command: str, variables: Mapping[str, str], *, timeout_s: float,
     with TemporaryFile() as said:
         child = subprocess.Popen(
             ["/bin/sh", "-c", command],
-            env={**environment, **variables},
+            env={**environment, **told},
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,
