@@ -140,21 +140,21 @@ def docker_engine() -> Iterator[None]:
 def kubernetes_cluster() -> Iterator[KubernetesCluster]:
     """A Kubernetes cluster that answers: the one that RESPALDO_TEST_KUBECONFIG names, else this machine's own, which
     is started and ended by the session unless it ran before."""
-    named, is_started, missing = os.environ.get(kube_cluster.VARIABLE), False, None
-    cluster = None
-    try:
-        cluster = kube_cluster.named_cluster(named) if named else kube_cluster.running_cluster()
-        if cluster is None:
-            require("docker", engine.why_no_engine())
-            cluster, is_started = kube_cluster.start_cluster(), True
-    except engine.RigError as error:
-        missing = str(error)
-    require("kubernetes", missing)
-    assert cluster is not None
-    cluster.remove_abandoned()
-    yield cluster
-    if is_started:
-        kube_cluster.stop_cluster()
+    named = os.environ.get(kube_cluster.VARIABLE)
+    with ExitStack() as stack:
+        cluster, missing = None, None
+        try:
+            if named:
+                cluster = kube_cluster.named_cluster(named)
+            else:
+                require("docker", engine.why_no_engine())
+                cluster = stack.enter_context(kube_cluster.own_cluster())
+        except engine.RigError as error:
+            missing = str(error)
+        require("kubernetes", missing)
+        assert cluster is not None
+        cluster.remove_abandoned()
+        yield cluster
 
 
 def _image(image: str) -> str:

@@ -5,6 +5,7 @@ Knows nothing of the product and nothing of pytest.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
@@ -22,6 +23,8 @@ VARIABLE = "RESPALDO_TEST_KUBECONFIG"
 SCRIPT = Path(__file__).with_name("kube_cluster.sh")
 #: A run's name as a label's value: a slash cannot be in one.
 RUN_LABEL = f"{LABEL}.run"
+#: Held, shared, by every session that uses this machine's cluster: nobody ends it under another.
+USERS = Path("/run/lock/respaldo-rig-kube.users")
 _numbers = itertools.count(1)
 
 
@@ -122,7 +125,7 @@ def named_cluster(kubeconfig: str) -> KubernetesCluster:
 
 
 def running_cluster() -> KubernetesCluster | None:
-    """Return this machine's own cluster where it runs already."""
+    """Return this machine's own cluster where it runs already, all of it."""
     try:
         kubeconfig = run([str(SCRIPT), "status"], timeout_s=30).decode().strip()
     except RigError:
@@ -145,9 +148,21 @@ def start_cluster() -> KubernetesCluster:
     return KubernetesCluster(kubeconfig=Path(kubeconfig), is_own=True)
 
 
-def stop_cluster() -> None:
-    """End what ``start_cluster`` has started; its state stays."""
-    run([str(SCRIPT), "stop"], timeout_s=120)
+@contextmanager
+def own_cluster() -> Iterator[KubernetesCluster]:
+    """Give this machine's own cluster, whole. It is started if need be, and then ended by whoever started it, unless
+    another session uses it by then; its state stays."""
+    USERS.parent.mkdir(parents=True, exist_ok=True)
+    with USERS.open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        ran_before = running_cluster()
+        yield ran_before or start_cluster()
+        if ran_before is None:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            run([str(SCRIPT), "stop"], timeout_s=120)
 
 
 def _is_built() -> bool:

@@ -5,9 +5,10 @@
 # A real Kubernetes of one node on this machine, as root: API server, controllers, scheduler, kubelet, proxy,
 # containerd, etcd. No DNS and no dynamic volumes.
 #
-# start:   build what is missing, run the cluster, wait until its node is ready; print the kubeconfig's path.
-# stop:    end it, its containers first; with --purge its state goes too.
-# status:  print the kubeconfig's path of a cluster that answers; fail where none does.
+# start:   build what is missing, run each program that does not run, wait until the node is ready; print the
+#          kubeconfig's path. Two at once wait for each other.
+# stop:    end it, its containers first; with --purge its state goes too. Takes two minutes at most.
+# status:  print the kubeconfig's path of a cluster that answers and is whole; fail where none is.
 # build:   compile the programs (kube/, five minutes, then kept by content in the user's cache); print the path.
 # path:    print the programs' path if they are built; fail where they are not.
 # load:    copy images from the Docker engine to the cluster.
@@ -30,6 +31,8 @@ ETCD=http://127.0.0.1:12379
 ETCD_PEERS=http://127.0.0.1:12380
 PAUSE=docker.io/respaldo-test/pause:1
 export KUBECONFIG=$STATE/kubeconfig
+LOCK=/run/lock/respaldo-rig-kube.lock
+PROGRAMS="etcd containerd apiserver controller-manager scheduler kubelet proxy"
 
 say() { echo "kube_cluster: $*" >&2; }
 
@@ -148,7 +151,7 @@ YAML
 launch() { # launch NAME COMMAND...: in the background and in a session of its own, its number and its log kept
   local name=$1
   shift
-  setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null &
+  setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null 8>&- &
   echo $! >"$STATE/$name.pid"
 }
 
@@ -195,10 +198,33 @@ kubectl() { "$KUBE" kubectl "$@"; }
 
 answers() { [ -x "$KUBE" ] && [ -f "$KUBECONFIG" ] && timeout 5 "$KUBE" kubectl get --raw /readyz >/dev/null 2>&1; }
 
+# Whether a program runs, by the number that was kept: one of the machine's earlier life may be anybody's.
+runs() { # runs NAME
+  local pid
+  pid=$(cat "$STATE/$1.pid" 2>/dev/null) || return 1
+  case "$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null)" in *"$STATE"* | *"$KUBE"*) return 0 ;; *) return 1 ;; esac
+}
+
+# An API server that answers is not yet a cluster: without controllers, scheduler or kubelet no pod ever starts.
+is_whole() {
+  local name
+  for name in $PROGRAMS; do runs "$name" || return 1; done
+  answers
+}
+
+alone() { # keep every other start, stop and restart waiting until this process ends
+  exec 8>"$LOCK"
+  flock --timeout 150 8 || { say "another start or stop has the lock"; exit 1; }
+}
+
+revive() { runs "$1" || run_program "$1"; } # revive NAME
+
 start() {
-  if answers; then echo "$KUBECONFIG"; return; fi
+  if is_whole; then echo "$KUBECONFIG"; return; fi
   if [ "$(id -u)" != 0 ]; then say "running a cluster takes root"; exit 1; fi
   build
+  alone
+  if is_whole; then echo "$KUBECONFIG"; return; fi
   pause_image
   configure
   # The bridge is there first: its address is the node's, and pods reach the API server by it.
@@ -206,17 +232,19 @@ start() {
   ip addr replace $NODE_IP/16 dev $BRIDGE
   ip link set $BRIDGE up
   sysctl -qw net.ipv4.ip_forward=1
-  run_program etcd
-  run_program containerd
-  run_program apiserver
+  revive etcd
+  revive containerd
+  revive apiserver
   wait_for 90 kubectl get --raw /readyz
-  run_program controller-manager
-  run_program scheduler
+  revive controller-manager
+  revive scheduler
   wait_for 60 test -S "$SOCKET"
   wait_for 30 ctr -a "$SOCKET" version
   load "$PAUSE"
-  run_program kubelet
-  run_program proxy
+  revive kubelet
+  revive proxy
+  # "Ready" may be what a kubelet that is gone said last: what counts is said since then.
+  wait_for 90 kubectl get --raw /healthz --server=http://127.0.0.1:20248
   wait_for 90 kubectl wait --for=condition=Ready node/$NODE --timeout=1s
   wait_for 60 kubectl get serviceaccount default
   echo "$KUBECONFIG"
@@ -238,12 +266,13 @@ images() {
 }
 
 end() { # end NAME: by its own number, and wait until it is gone
-  local file=$STATE/$1.pid pid
-  if [ ! -f "$file" ]; then return; fi
-  pid=$(cat "$file")
-  rm -f "$file"
-  # A number of the machine's earlier life may be anybody's.
-  case "$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null)" in *"$STATE"* | *"$KUBE"*) ;; *) return ;; esac
+  local pid
+  if ! runs "$1"; then
+    rm -f "$STATE/$1.pid"
+    return
+  fi
+  pid=$(cat "$STATE/$1.pid")
+  rm -f "$STATE/$1.pid"
   kill "$pid" 2>/dev/null || return 0
   for _ in $(seq 60); do
     kill -0 "$pid" 2>/dev/null || return 0
@@ -253,12 +282,11 @@ end() { # end NAME: by its own number, and wait until it is gone
 }
 
 stop() { # the containers first, then the programs, newest first
-  local container name mount
+  local name mount
   end kubelet
   if [ -S "$SOCKET" ]; then
-    for container in $(timeout 10 ctr -a "$SOCKET" -n k8s.io tasks ls -q 2>/dev/null); do
-      timeout 20 ctr -a "$SOCKET" -n k8s.io tasks rm -f "$container" >/dev/null 2>&1 || true
-    done
+    timeout 10 ctr -a "$SOCKET" -n k8s.io tasks ls -q 2>/dev/null |
+      timeout 50 xargs -r -n 1 -P 8 ctr -a "$SOCKET" -n k8s.io tasks rm -f >/dev/null 2>&1 8>&- || true
   fi
   for name in proxy scheduler controller-manager apiserver containerd etcd; do end $name; done
   if [ "${1:-}" = --purge ]; then
@@ -272,13 +300,13 @@ stop() { # the containers first, then the programs, newest first
 
 case "${1:-}" in
   start) start ;;
-  stop) stop "${2:-}" ;;
-  status) if answers; then echo "$KUBECONFIG"; else say "no cluster of ours answers"; exit 1; fi ;;
+  stop) alone && stop "${2:-}" ;;
+  status) if is_whole; then echo "$KUBECONFIG"; else say "no whole cluster of ours answers"; exit 1; fi ;;
   build) build && echo "$KUBE" ;;
   path) [ -x "$KUBE" ] && echo "$KUBE" ;;
   load) shift && load "$@" ;;
   images) images ;;
-  restart) end "${2:?which program}" && run_program "$2" ;;
+  restart) alone && end "${2:?which program}" && run_program "$2" ;;
   kubectl) shift && build && exec "$KUBE" kubectl "$@" ;;
-  *) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
