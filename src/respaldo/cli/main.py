@@ -28,6 +28,7 @@ COMMANDS = {
     "drill": ("respaldo.cli.drill", "drill", _("prove that a backup restores, in a throwaway instance")),
     "export": ("respaldo.cli.export", "export", _("write a backup as a file for other tools")),
     "restore": ("respaldo.cli.restore", "restore", _("restore a backup, beside the live database or in its place")),
+    "move": ("respaldo.cli.move", "move", _("bring a database from Docker to Kubernetes, or back")),
     "rto": ("respaldo.cli.rto", "rto", _("show recovery times against their objective")),
     "retain": ("respaldo.cli.retain", "retain", _("remove backups by policy")),
     "pin": ("respaldo.cli.pin", "pin", _("keep a backup from retention")),
