@@ -20,7 +20,7 @@ JOBS ?= 2
 
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE
-unexport $(filter PG% POSTGRES_% RETENTION_%,$(.VARIABLES))
+unexport $(filter PG% POSTGRES_% RETENTION_% SLACK_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
 .PHONY: help install test images lint format demo picture bench locale lock clean

@@ -192,10 +192,16 @@ class App:
         from respaldo.operations.alert_state import AlertStore
         from respaldo.operations.status import sample_of
 
-        state = AlertStore(self._storage(), self.clock).read()
-        rpo = timedelta(hours=self.settings.rpo_objective_h)
-        rto_s = float(self.settings.rto_objective_s)
-        return write_metrics(sample_of(self.read_status(), state, version=__version__, rpo=rpo, rto_s=rto_s))
+        storage = self._storage()
+        sample = sample_of(
+            self.read_status(),
+            AlertStore(storage, self.clock).read(),
+            version=__version__,
+            repository=storage.location,
+            rpo=timedelta(hours=self.settings.rpo_objective_h),
+            rto_s=float(self.settings.rto_objective_s),
+        )
+        return write_metrics(sample)
 
     def hooks(self) -> Hooks:
         """Return what the settings say is run before and after a backup."""

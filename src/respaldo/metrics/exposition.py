@@ -36,9 +36,10 @@ class TargetSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositorySample:
-    """All that is written. Objectives in seconds."""
+    """All that is written. ``repository``: where it is; one machine may tell of several. Objectives in seconds."""
 
     version: str
+    repository: str
     rpo_s: float
     rto_s: float
     undelivered: int
@@ -89,15 +90,22 @@ def write_metrics(sample: RepositorySample) -> str:
 
 
 def _lines(sample: RepositorySample) -> Iterator[str]:
-    yield from _family("respaldo_build_info", "gauge", "The version of respaldo.", [({"version": sample.version}, 1)])
-    yield from _family("respaldo_rpo_objective_seconds", "gauge", "How old a backup may be.", [({}, sample.rpo_s)])
-    yield from _family("respaldo_rto_objective_seconds", "gauge", "How long a recovery may take.", [({}, sample.rto_s)])
+    place = {"repository": sample.repository}
+    yield from _family(
+        "respaldo_build_info", "gauge", "The version of respaldo.", [({**place, "version": sample.version}, 1)]
+    )
     yield from _family(
         "respaldo_undelivered_messages",
         "gauge",
-        "Messages that no channel has taken yet.",
-        [({}, sample.undelivered)],
+        "Messages that a channel has not taken yet.",
+        [(place, sample.undelivered)],
     )
+    for name, text, objective_s in (
+        ("respaldo_rpo_objective_seconds", "How old the newest backup may be.", sample.rpo_s),
+        ("respaldo_rto_objective_seconds", "How long a recovery may take.", sample.rto_s),
+    ):
+        # Of each target, so that it is compared with its age without a join.
+        yield from _family(name, "gauge", text, [({"target": one.target}, objective_s) for one in sample.targets])
     for name, text, value in _GAUGES:
         yield from _family(name, "gauge", text, [({"target": one.target}, value(one)) for one in sample.targets])
     yield from _family(

@@ -89,11 +89,12 @@ def _recovery_s(proofs: list[Proof]) -> float | None:
 
 
 def sample_of(
-    targets: list[TargetStatus], state: AlertState, *, version: str, rpo: timedelta, rto_s: float
+    targets: list[TargetStatus], state: AlertState, *, version: str, repository: str, rpo: timedelta, rto_s: float
 ) -> RepositorySample:
     """Return the status as metrics. Retired targets are in none: nothing is expected of them."""
     return RepositorySample(
         version=version,
+        repository=repository,
         rpo_s=rpo.total_seconds(),
         rto_s=rto_s,
         undelivered=len(state.pending),
