@@ -147,7 +147,7 @@ def test_dashboard_has_what_grafana_needs() -> None:
     assert (dashboard["uid"], dashboard["schemaVersion"] >= 36) == ("respaldo", True)
     identities = [panel["id"] for panel in dashboard["panels"]]
     assert len(set(identities)) == len(identities)
-    places = set()
+    places: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
         assert panel["type"] in {"stat", "timeseries"}
         assert panel["datasource"]["uid"] == "${datasource}"
