@@ -36,6 +36,8 @@ COMMANDS = {
     "version": ("respaldo.cli.version", "version", _("versions, branches and tags of the backups")),
     "notify": ("respaldo.cli.notify", "notify", _("try the channels that tell of backups")),
     "status": ("respaldo.cli.status", "status", _("say whether the backups are fresh; a probe's exit code")),
+    "schedule": ("respaldo.cli.schedule", "schedule", _("what runs by itself, and when")),
+    "serve": ("respaldo.cli.serve", "serve", _("start scheduled runs and stay: for containers")),
     "summary": ("respaldo.cli.summary", "summary", _("show the state of every target on one screen")),
     "completion": ("respaldo.cli.completion", "completion", _("print the script that completes commands in a shell")),
 }

@@ -116,6 +116,11 @@ class KubernetesEnvironment(Environment):
             )
         return not_running(instance.name, namespace, name, instance.state)
 
+    def place(self) -> tuple[Api, str]:
+        """Return the cluster's API, and the namespace where nothing else is said."""
+        client = self._client()
+        return client, self._namespace or client.cluster.namespace
+
     def close(self) -> None:
         with self._lock:
             self._api = None

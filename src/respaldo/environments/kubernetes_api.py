@@ -111,6 +111,22 @@ class Api:
             if not follow:
                 return items
 
+    def send(self, method: str, path: str, document: Mapping[str, Any] | None = None, query: Query = ()) -> None:
+        """Create (POST), apply (PATCH) or delete an object; raise as ``get`` does.
+
+        Sent once: it may have had its effect where no answer came."""
+        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        body = None if document is None else json.dumps(document).encode()
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = self._attempt(target, ANSWER_S, method=method, body=body, kind=kind)
+        if isinstance(answer, _Answer) and answer.status == 401:
+            self.cluster.login.forget()
+            answer = self._attempt(target, ANSWER_S, method=method, body=body, kind=kind)
+        if isinstance(answer, Exception):
+            raise unreachable(self.cluster, answer) from answer
+        if answer.status not in {200, 201, 202}:
+            raise self._refused(answer)
+
     def upgrade(self, path: str, query: Query, protocols: Sequence[str]) -> Upgraded:
         """Open a websocket that speaks one of these protocols; raise as ``get`` does."""
         upgraded: list[Upgraded] = []
@@ -148,7 +164,9 @@ class Api:
                 pause_s = max(pause_s, _retry_after(answer.headers))
             self._pause(pause_s)
 
-    def _attempt(self, target: str, timeout_s: float) -> _Answer | OSError:
+    def _attempt(
+        self, target: str, timeout_s: float, *, method: str = "GET", body: bytes | None = None, kind: str = ""
+    ) -> _Answer | OSError:
         proof = self.cluster.login.proof()
         connection = http.client.HTTPConnection(self.cluster.host, self.cluster.port, timeout=timeout_s)
         try:
@@ -157,7 +175,8 @@ class Api:
                 context = self._tls_context(proof)
                 connection.sock = context.wrap_socket(connection.sock, server_hostname=self._server_name())
             connection.sock.settimeout(timeout_s)
-            connection.request("GET", self.cluster.path + target, headers=self._headers(proof))
+            headers = self._headers(proof) | ({} if body is None else {"Content-Type": kind})
+            connection.request(method, self.cluster.path + target, body=body, headers=headers)
             response = connection.getresponse()
             body = response.read(MAX_ANSWER_BYTES)
             return _Answer(

@@ -16,6 +16,9 @@ _FORBIDDEN: Final = re.compile(
     r'(?: in the namespace "(?P<namespace>[\w.-]+)")?'
 )
 
+_VERBS: Final = {"pods/exec": "get, create", "cronjobs": "get, list, create, patch, delete"}
+"""What respaldo does with a resource; with others it looks."""
+
 
 def read_message(body: bytes) -> str:
     """Return the message of an API server's Status document, or the text itself where it is none."""
@@ -59,7 +62,7 @@ def _role_hint(message: str) -> str:
     found = _FORBIDDEN.search(message)
     if found is None:
         return _("the login's Role must allow what deploy/kubernetes/rbac.yaml lists")
-    verbs = "get, create" if found["resource"] == "pods/exec" else "get, list"
+    verbs = _VERBS.get(found["resource"], "get, list")
     rule = f'{{apiGroups: ["{found["group"] or ""}"], resources: [{found["resource"]}], verbs: [{verbs}]}}'
     if found["namespace"]:
         return _("add to a Role in the namespace {namespace}, bound to this login, the rule {rule}").format(

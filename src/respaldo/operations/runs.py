@@ -7,11 +7,10 @@ the texts that are passed as secrets.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +22,7 @@ from respaldo.repository.fields import FieldError, Fields, Json, as_object, pars
 from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import Manifest
 from respaldo.storage.directory import DirectoryStorage
-from respaldo.storage.files import FILE_MODE, make_directories, translated, write_all
+from respaldo.storage.files import FILE_MODE, held, translated, write_all
 from respaldo.units import MIB
 
 LOG = "scheduled_backups.log"
@@ -109,7 +108,7 @@ def record_run(directory: Path, record: RunRecord, *, secrets: Collection[str] =
     Raise StorageError where the directory cannot be written.
     """
     record = _without(record, secrets)
-    with _alone(directory):
+    with held(str(directory / LOCK)):
         _append(directory, json.dumps(run_document(record), ensure_ascii=False))
         # The one of an unreadable document is lost; its runs are in the log.
         schedules = {**_last_runs(directory), record.schedule: record}
@@ -140,7 +139,7 @@ def read_runs(directory: Path) -> Iterator[RunRecord]:
 
 def forget_schedule(directory: Path, name: str) -> None:
     """Take a schedule that is no more out of ``last_status.json``, so that nothing waits for its next run."""
-    with _alone(directory):
+    with held(str(directory / LOCK)):
         left = {one: record for one, record in _last_runs(directory).items() if one != name}
         if not left:
             DirectoryStorage(directory).delete(LAST_STATUS)
@@ -210,20 +209,6 @@ def _last_runs(directory: Path) -> dict[str, RunRecord]:
         return {name: _parse(Fields(as_object(one, name))) for name, one in schedules.items()}
     except (ObjectNotFoundError, FieldError):
         return {}
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    path = str(directory / LOCK)
-    with translated(path):
-        make_directories(os.path.dirname(path))
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
-        with translated(path):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _append(directory: Path, line: str) -> None:

@@ -6,6 +6,7 @@ Operating system errors become StorageError here and nowhere else.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -146,3 +147,20 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
         pieces.append(piece)
         total += len(piece)
     return b"".join(pieces)
+
+
+@contextmanager
+def held(path: str) -> Iterator[None]:
+    """Hold a lock file, made where it is not there, while the block runs: other processes, and threads, wait for it.
+
+    It is the kernel's lock: a process that dies lets go of it.
+    """
+    with translated(path):
+        make_directories(os.path.dirname(path))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        with translated(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,94 @@
+"""How this machine starts the program when nobody is logged in: where it lies, and which variables it is given."""
+
+from __future__ import annotations
+
+import os
+import re
+import site
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import respaldo
+from respaldo.app import App
+from respaldo.config.dotenv import DOTENV, read_dotenv
+from respaldo.config.settings import Settings, secret_variables
+from respaldo.language import choose_language
+from respaldo.schedule.plan import Launch
+
+# What is not ours, and decides where engine, cluster and server are found.
+_OF_OTHERS = (
+    "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
+    "KUBECONFIG", "PGHOST", "PGPORT", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+)  # fmt: skip
+_SOUNDS_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|WEBHOOK|URL")
+OUTPUT = "scheduled_backups.out"
+_PLACES = ("POD_NAME", "RESPALDO_LABELS", "RESPALDO_K8S_CONTAINER", "RESPALDO_DATABASE", "RESPALDO_USER")
+
+
+def build_launch(app: App, name: str) -> Launch:
+    """Return how cron or systemd starts a schedule: from the working directory, whose ``.env`` is read there again."""
+    variables = {"PATH": os.environ.get("PATH", os.defpath), "RESPALDO_LANG": choose_language(os.environ)}
+    home = str(Path(respaldo.__file__).parent.parent)
+    if home not in {*site.getsitepackages(), site.getusersitepackages()}:
+        variables["PYTHONPATH"] = home
+    location = app.settings.repository
+    repository = location if "://" in location else str(Path(location).absolute())
+    return Launch(
+        argv=(sys.executable, "-m", "respaldo", "--repository", repository, "schedule", "run", name),
+        directory=Path.cwd(),
+        variables={**_given(), **variables},
+        output=app.records / OUTPUT,
+    )
+
+
+def cluster_variables(language: str) -> dict[str, str]:
+    """Return the variables that a CronJob's container is given: where the server is, where the backups lie."""
+    given = {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
+    return {**given, "BACKUP_DIR": "/backups", "RESPALDO_LANG": language}
+
+
+def unwritten_secrets() -> list[str]:
+    """Return the secret variables that are set here, and that a scheduled run will not have: they stand in no
+    ``.env``."""
+    known = read_dotenv()
+    return sorted(name for name in os.environ if _is_secret(name) and os.environ[name] and name not in known)
+
+
+def is_dotenv_open() -> bool:
+    """Tell whether others may read ``.env`` of the working directory, and there are secrets in it."""
+    try:
+        mode = DOTENV.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & 0o077) and any(map(_is_secret, read_dotenv()))
+
+
+def secret_values(environment: Mapping[str, str]) -> list[str]:
+    """Return the values of the secret variables that are set."""
+    return [value for name, value in environment.items() if value and _is_secret(name)]
+
+
+def _given() -> dict[str, str]:
+    """Return the variables that decide what a run does, without secrets and without what ``.env`` says alike."""
+    known = read_dotenv()
+    declared = {name for one in fields(Settings) for name in one.metadata["variables"]}
+    names = (declared | set(_OF_OTHERS)) - {"BACKUP_DIR"}
+    found = {
+        name: os.environ[name]
+        for name in sorted(names)
+        if os.environ.get(name) and not _is_secret(name) and known.get(name) != os.environ[name]
+    }
+    if "KUBECONFIG" in found:
+        paths = found["KUBECONFIG"].split(os.pathsep)
+        found["KUBECONFIG"] = os.pathsep.join(str(Path(path).absolute()) for path in paths if path)
+    return found
+
+
+def _is_secret(name: str) -> bool:
+    declared = {variable for one in fields(Settings) for variable in one.metadata["variables"]}
+    if name in secret_variables():
+        return True
+    # A setting whose declaration forgot to say so is not written down either.
+    return name in declared and bool(_SOUNDS_SECRET.search(name))

@@ -1,0 +1,140 @@
+"""``respaldo schedule run``: what cron, systemd, a cluster and ``respaldo serve`` call."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from respaldo.app import App
+from respaldo.cli.options import load_settings
+from respaldo.cli.printing import Output
+from respaldo.cli.schedule_command import invoke, parse_command
+from respaldo.cli.schedule_launch import OUTPUT, secret_values
+from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoError, UsageError
+from respaldo.language import _
+from respaldo.operations.runs import ROTATED_AT_BYTES, RunBackup, RunRecord, record_run, rotate
+from respaldo.operations.schedules import find_schedule, read_schedules
+from respaldo.schedule.plan import check_name
+
+
+@click.command("run", short_help=_("run a schedule's command now, and note what came of it"))
+@click.argument("name")
+@click.argument("words", nargs=-1, metavar="[-- COMMAND]")
+@click.option("--slot", metavar="TIME", help=_("the time that the run was due at, in UTC"))
+@click.pass_context
+def run(context: click.Context, /, name: str, words: tuple[str, ...], slot: str | None) -> Any:
+    """Run a schedule."""
+    app = App(load_settings(context, {}))
+    _tend_output(app.records / OUTPUT)
+    command = words or find_schedule(read_schedules(app.records), name).command
+    with _recording(app, context.obj, check_name(name), command, _parse_slot(slot)) as ending:
+        # The context of `respaldo` itself: the command's errors and its `--repository` are those of one typed there.
+        above = context.parent.parent if context.parent else None
+        result = invoke(parse_command(command, above))
+        ending.exit_code = result if isinstance(result, int) else 0
+        return result
+
+
+run.help = _(
+    """Run a schedule's command now, as if it was typed, and note what came of it.
+
+One line is added to scheduled_backups.log, and .metadata/last_status.json is written anew, in the directory of the
+repository. cron, systemd and respaldo serve call this. A CronJob gives the command itself, after --.
+
+\b
+Examples:
+  respaldo schedule run nightly
+  respaldo schedule run nightly -- backup --container pc_db
+
+\b
+Exit codes: those of the command; 2 no such schedule; 3 done, but it could not be noted.
+"""
+)
+
+
+@dataclass(slots=True)
+class _Ending:
+    exit_code: int = 0
+    error: str | None = None
+    hint: str | None = None
+
+
+@contextmanager
+def _recording(
+    app: App, output: Output, name: str, command: tuple[str, ...], slot: datetime | None
+) -> Iterator[_Ending]:
+    """Note how the block ends, whichever way."""
+    ending, started = _Ending(), app.clock.now()
+    try:
+        yield ending
+    except click.exceptions.Exit as error:
+        ending.exit_code = error.exit_code
+        raise
+    except click.UsageError as error:
+        ending.exit_code, ending.error = error.exit_code, error.format_message()
+        raise
+    except (KeyboardInterrupt, click.Abort):
+        ending.exit_code, ending.error = InterruptedRunError.exit_code, _("interrupted; nothing half-made is left")
+        raise
+    except RespaldoError as error:
+        ending.exit_code, ending.error, ending.hint = error.exit_code, error.message, error.hint
+        raise
+    except BaseException as error:
+        ending.exit_code, ending.error = 1, f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        record = RunRecord(
+            schedule=name,
+            command=command,
+            slot=slot,
+            started=started,
+            ended=app.clock.now(),
+            exit_code=ending.exit_code,
+            targets=tuple(dict.fromkeys(output.targets)),
+            error=ending.error,
+            hint=ending.hint,
+            backups=tuple(map(RunBackup.of, output.backups)),
+        )
+        _note(app, output, record)
+
+
+def _note(app: App, output: Output, record: RunRecord) -> None:
+    try:
+        record_run(app.records, record, secrets=secret_values(os.environ))
+    except RespaldoError as error:
+        output.warn(_("the run could not be noted: {reason}").format(reason=error.message))
+        if record.outcome.is_good:
+            raise click.exceptions.Exit(DONE_WITH_WARNINGS) from error
+
+
+def _tend_output(path: Path) -> None:
+    """Keep what cron appends from growing without end. Where this program itself writes there, it goes on in the new
+    file."""
+    with suppress(OSError):
+        before = path.stat()
+        if not rotate(path, ROTATED_AT_BYTES):
+            return
+        for stream in (sys.stdout, sys.stderr):
+            there = os.fstat(stream.fileno())
+            if (there.st_dev, there.st_ino) == (before.st_dev, before.st_ino):
+                stream.flush()
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                os.dup2(descriptor, stream.fileno())
+                os.close(descriptor)
+
+
+def _parse_slot(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError as error:
+        raise UsageError(_("{origin}: {value} is not a valid value").format(origin="--slot", value=text)) from error

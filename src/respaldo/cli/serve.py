@@ -1,0 +1,293 @@
+"""``respaldo serve``: the daemon that starts scheduled runs where there is no cron, as in a container."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+import respaldo
+from respaldo.app import App
+from respaldo.cli.options import load_settings, setting_options
+from respaldo.cli.printing import Output
+from respaldo.cli.schedule_command import check_command, settings_of_command
+from respaldo.cli.schedule_launch import secret_values
+from respaldo.cli.schedule_show import zone_of
+from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
+from respaldo.language import _
+from respaldo.operations.health import Health, HealthServer
+from respaldo.operations.runs import RunRecord, record_run
+from respaldo.operations.schedules import already_scheduled, read_schedules
+from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
+from respaldo.repository.manifest import format_instant
+from respaldo.schedule.expression import parse_when
+from respaldo.schedule.plan import Schedule, Trigger, check_name
+from respaldo.schedule.slots import DueRun
+
+AT_ONCE: Final = 2
+LIVE_WITHIN_S: Final = 60.0
+_PAUSE_S: Final = 5.0
+_EVERY_MINUTE_FIELDS: Final = 5
+
+
+@click.command(short_help=_("start scheduled runs and stay: for containers"))
+@click.option(
+    "--schedule", "given", metavar="TEXT", multiple=True,
+    help=_("a schedule in place of one that was added: 'NAME: WHEN [COMMAND]'; may be repeated"),
+)  # fmt: skip
+@click.option(
+    "--listen", metavar="HOST:PORT", default="127.0.0.1:9188",
+    help=_("where health and metrics are answered, or off [default: {value}]").format(value="127.0.0.1:9188"),
+)  # fmt: skip
+@click.option(
+    "--grace", "grace_s", metavar="SECONDS", type=click.IntRange(1), default=60,
+    help=_("how long a run may take to end when this is stopped [default: {value}]").format(value=60),
+)  # fmt: skip
+@setting_options("time_zone")
+@click.pass_context
+def serve(context: click.Context, /, flags: dict[str, Any], given: tuple[str, ...], listen: str, grace_s: int) -> int:
+    """Serve."""
+    return run_serve_command(context.obj, load_settings(context, flags), given, listen=listen, grace_s=grace_s)
+
+
+serve.help = _(
+    """Start the runs of the schedules that were added with --with serve, and of those given here, when they are due.
+
+A run that fell into a time when this was stopped, or the machine asleep, is made up for once. Two runs at a time, and
+one for each target. SIGTERM ends it: a backup under way is given up and leaves nothing half-made, and is made again at
+the next start. Health is at /healthz, /livez and /readyz.
+
+\b
+Examples:
+  respaldo serve
+  respaldo serve --schedule "nightly: daily" --schedule "proof: weekly drill --due 7"
+  respaldo serve --schedule "shop: 30 1 * * 1-5 backup --container pc_db" --listen 0.0.0.0:9188
+
+\b
+Exit codes: 0 stopped; 2 wrong use; 3 stopped, but a run had not ended; 20 storage; 40 the address is taken.
+"""
+)
+
+
+def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, listen: str, grace_s: float) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit code."""
+    app = App(settings)
+    declared = [_parse_schedule(app, text) for text in given]
+    for one in declared:
+        if sum(one.name == other.name for other in declared) > 1:
+            raise already_scheduled(one.name)
+    address = _parse_address(listen)
+    app.open_or_create_repository()
+    daemon = _Daemon(app=app, output=output, declared=declared)
+    server = HealthServer(address, daemon.health, None) if address else None
+    try:
+        with _stopping_on_signals(daemon.stopping):
+            daemon.serve()
+            output.line(_("stopping"), ", ".join(one.schedule.name for one in daemon.scheduler.active))
+            has_ended = daemon.scheduler.stop(_wait, grace_s)
+    finally:
+        if server is not None:
+            server.close()
+    if not has_ended:
+        names = ", ".join(one.schedule.name for one in daemon.scheduler.active)
+        output.warn(_("still running: {names}").format(names=names))
+        return DONE_WITH_WARNINGS
+    return 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Daemon:
+    """The loop, and what it tells of itself to the threads of the health server."""
+
+    app: App
+    output: Output
+    declared: Sequence[Schedule]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    scheduler: Scheduler = field(init=False)
+    looked_s: float = field(init=False)
+    problem: str | None = None
+
+    def __post_init__(self) -> None:
+        starting = Starting(
+            start=self._start, scope_of=self._scope, zone_of=lambda one: zone_of(self.app, one), ended=self._ended
+        )
+        self.scheduler = Scheduler(self.app.records, starting, self.app.clock, at_once=AT_ONCE)
+        self.looked_s = self.app.clock.monotonic_s()
+
+    def serve(self) -> None:
+        """Look at the schedules until it is to stop.
+
+        What fails is said and tried again: a daemon that ends at the first full disk backs nothing up once there is room.
+        """
+        announced: list[Schedule] = []
+        while not self.stopping.is_set():
+            try:
+                schedules = self._schedules()
+                wait_s = self.scheduler.step(schedules)
+                self.problem = None
+            except RespaldoError as error:
+                self._complain(error.message)
+                wait_s = _PAUSE_S
+            except Exception as error:  # noqa: BLE001 - the loop of the scheduler goes on
+                self._complain(f"{type(error).__name__}: {error}")
+                wait_s = _PAUSE_S
+            else:
+                if schedules != announced:
+                    announced = schedules
+                    self._announce(schedules)
+            self.looked_s = self.app.clock.monotonic_s()
+            self.stopping.wait(wait_s)
+
+    def health(self) -> Health:
+        """Return how it is now."""
+        age_s = self.app.clock.monotonic_s() - self.looked_s
+        return Health(
+            live=age_s < LIVE_WITHIN_S,
+            ready=self.problem is None and not self.stopping.is_set(),
+            running=tuple(one.schedule.name for one in self.scheduler.active),
+            next={name: format_instant(slot) for name, slot in self.scheduler.next.items()},
+            problem=self.problem,
+        )
+
+    def _schedules(self) -> list[Schedule]:
+        names = {one.name for one in self.declared}
+        added = [one for one in read_schedules(self.app.records) if one.trigger is Trigger.SERVE]
+        return [*self.declared, *(one for one in added if one.name not in names)]
+
+    def _announce(self, schedules: Sequence[Schedule]) -> None:
+        if not schedules:
+            self.output.warn(_("nothing is scheduled; add one: respaldo schedule add nightly --with serve"))
+        for one in schedules:
+            slot = self.scheduler.next.get(one.name)
+            when = f"{slot.astimezone(zone_of(self.app, one)):%Y-%m-%d %H:%M %Z}" if slot else ""
+            self.output.line(_("schedule"), f"{one.name}: {one.expression}  {' '.join(one.command)}  {when}".rstrip())
+
+    def _complain(self, message: str) -> None:
+        if message != self.problem:
+            self.output.warn(message)
+        self.problem = message
+
+    def _start(self, schedule: Schedule, due: DueRun) -> _Child:
+        text = f"{schedule.name}  {' '.join(schedule.command)}"
+        if due.missed:
+            text += "  " + _("making up for {count} runs that were missed").format(count=due.missed)
+        self.output.line(_("starting"), text)
+        argv = [sys.executable, "-m", "respaldo", "--repository", str(self.app.settings.repository)]
+        argv += ["schedule", "run", schedule.name, "--slot", format_instant(due.slot), "--", *schedule.command]
+        path = os.pathsep.join(
+            filter(None, (str(Path(respaldo.__file__).parent.parent), os.environ.get("PYTHONPATH", "")))
+        )
+        # A group of its own: Ctrl-C in a terminal reaches this program alone, which asks its runs to end in order.
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "PYTHONPATH": path}
+        )
+        return _Child(process=process)
+
+    def _ended(self, one: ActiveRun, code: int) -> None:
+        self.output.line(_("ended"), _("{name}, exit {code}").format(name=one.schedule.name, code=code))
+        if code >= 0:
+            return
+        # A process that was killed could note nothing itself.
+        reason = _("ended by signal {number}").format(number=-code)
+        record = RunRecord(
+            schedule=one.schedule.name,
+            command=one.schedule.command,
+            slot=one.due.slot,
+            started=one.started,
+            ended=self.app.clock.now(),
+            exit_code=128 - code,
+            error=reason,
+        )
+        record_run(self.app.records, record, secrets=secret_values(os.environ))
+
+    def _scope(self, schedule: Schedule) -> Scope:
+        if schedule.command[0] in {"check", "drill"}:
+            return Scope(kind="read")
+        try:
+            settings = settings_of_command(schedule.command, self.app.settings)
+        except (RespaldoError, click.UsageError):
+            # Its run will say what is wrong with it.
+            return Scope(kind="write")
+        named = (settings.container, settings.pod, settings.host)
+        if schedule.command[0] == "retain" or not any(named):
+            return Scope(kind="write")
+        return Scope(kind="write", place=tuple(str(one or "") for one in (*named, settings.namespace, settings.port)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+@contextmanager
+def _stopping_on_signals(stopping: threading.Event) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C end the loop in its own time, not in the middle of what it does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _parse_schedule(app: App, text: str) -> Schedule:
+    """Read ``NAME: WHEN [COMMAND]``; WHEN is a word or five fields."""
+    name, colon, rest = text.partition(":")
+    try:
+        words = shlex.split(rest)
+    except ValueError:
+        words = []
+    if not colon or not words:
+        raise UsageError(
+            _("{origin}: {value} is not a valid value").format(origin="--schedule", value=text),
+            hint=_("a name, a colon, when, and a command: 'nightly: daily backup --container pc_db'"),
+        )
+    count = 1 if words[0][:1].isalpha() or words[0].startswith("@") else _EVERY_MINUTE_FIELDS
+    return Schedule(
+        name=check_name(name.strip()),
+        expression=parse_when(" ".join(words[:count])),
+        command=check_command(words[count:] or ["backup"]),
+        trigger=Trigger.SERVE,
+        created=app.clock.now(),
+        time_zone=app.settings.time_zone,
+    )
+
+
+def _parse_address(text: str) -> tuple[str, int] | None:
+    if text == "off":
+        return None
+    host, _colon, port = text.rpartition(":")
+    if not (port.isdecimal() and int(port) <= 65535 and host):
+        raise UsageError(
+            _("{origin}: {value} is not a valid value").format(origin="--listen", value=text),
+            hint=_("an address and a port, such as 0.0.0.0:9188, or off"),
+        )
+    return host.strip("[]"), int(port)

@@ -1,0 +1,142 @@
+"""The schedules of a repository: one document, ``schedules.json``, beside its backups.
+
+Those of a Kubernetes cluster are its CronJobs (schedule_cluster.py), and stand in no document.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from respaldo.errors import DamagedError, ObjectNotFoundError, UsageError
+from respaldo.language import _
+from respaldo.operations.runs import METADATA
+from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
+from respaldo.repository.manifest import format_instant
+from respaldo.schedule.expression import parse_expression
+from respaldo.schedule.plan import Schedule, Trigger, check_name
+from respaldo.storage.directory import DirectoryStorage
+from respaldo.storage.files import held
+from respaldo.units import MIB
+
+DOCUMENT: Final = "schedules.json"
+FORMAT: Final = 1
+_LOCK: Final = f"{METADATA}/schedules.lock"
+
+
+def read_schedules(directory: Path) -> list[Schedule]:
+    """Return the schedules of a repository by name; none where there is no document. Raise DamagedError for one that is
+    not as it was written."""
+    try:
+        data = DirectoryStorage(directory).get(DOCUMENT, limit_bytes=MIB)
+    except ObjectNotFoundError:
+        return []
+    try:
+        fields = parse_object(data)
+        if fields.count("format") != FORMAT:
+            raise FieldError(_("the format {value} is not known").format(value=fields.count("format")))
+        return sorted(map(_parse, fields.items("schedules")), key=lambda one: one.name)
+    except (FieldError, UsageError) as error:
+        raise DamagedError(
+            _("{path} is damaged: {reason}").format(path=directory / DOCUMENT, reason=error),
+            hint=_("move it away and add the schedules again; backups do not need it"),
+        ) from error
+
+
+def find_schedule(schedules: Sequence[Schedule], name: str) -> Schedule:
+    """Return the schedule of a name, or raise UsageError that lists those that there are."""
+    for one in schedules:
+        if one.name == name:
+            return one
+    raise no_schedule(name, [one.name for one in schedules])
+
+
+def no_schedule(name: str, names: Sequence[str]) -> UsageError:
+    """Return the error for a name that no schedule has."""
+    there = _("there are: {names}").format(names=", ".join(sorted(names))) if names else _("there is none at all")
+    return UsageError(
+        _("there is no schedule {name!r}; {others}").format(name=name, others=there),
+        hint=_("see them: respaldo schedule list"),
+    )
+
+
+def already_scheduled(name: str) -> UsageError:
+    """Return the error for a name that a schedule has already."""
+    return UsageError(
+        _("there is a schedule {name!r} already").format(name=name),
+        hint=_("choose another name, replace it with --replace, or remove it: respaldo schedule remove {name}").format(
+            name=name
+        ),
+    )
+
+
+def put_schedule(directory: Path, schedule: Schedule, install: Callable[[], None], *, replace: bool) -> None:
+    """Add a schedule and have it installed; neither where one of both fails. Raise UsageError for a name in use."""
+    with held(str(directory / _LOCK)):
+        before = read_schedules(directory)
+        others = [one for one in before if one.name != schedule.name]
+        if len(others) != len(before) and not replace:
+            raise already_scheduled(schedule.name)
+        _write(directory, [*others, schedule])
+        try:
+            install()
+        except BaseException:
+            _write(directory, before)
+            raise
+
+
+def drop_schedule(directory: Path, name: str, uninstall: Callable[[Schedule], None]) -> Schedule:
+    """Have a schedule uninstalled, then remove it; return what it was."""
+    with held(str(directory / _LOCK)):
+        before = read_schedules(directory)
+        found = find_schedule(before, name)
+        uninstall(found)
+        _write(directory, [one for one in before if one.name != name])
+        return found
+
+
+def schedule_document(schedule: Schedule) -> dict[str, object]:
+    """Return a schedule as JSON carries it, in the document and on the screen."""
+    return {
+        "name": schedule.name,
+        "expression": schedule.expression.text,
+        "time_zone": schedule.time_zone,
+        "jitter_s": schedule.jitter_s,
+        "command": list(schedule.command),
+        "trigger": schedule.trigger.value,
+        "created": format_instant(schedule.created),
+    }
+
+
+def _write(directory: Path, schedules: Sequence[Schedule]) -> None:
+    document = {
+        "format": FORMAT,
+        "schedules": [schedule_document(one) for one in sorted(schedules, key=lambda one: one.name)],
+    }
+    data = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
+    DirectoryStorage(directory).put(DOCUMENT, data)
+
+
+def _parse(item: Json) -> Schedule:
+    fields = Fields(as_object(item, "schedules"))
+    try:
+        trigger = Trigger(fields.text("trigger"))
+    except ValueError as error:
+        raise FieldError(_("{field} is none that is known").format(field="trigger")) from error
+    zone = fields.optional_text("time_zone")
+    try:
+        ZoneInfo(zone or "UTC")
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
+        raise FieldError(_("{field} is none that is known").format(field="time_zone")) from error
+    return Schedule(
+        name=check_name(fields.text("name")),
+        expression=parse_expression(fields.text("expression")),
+        time_zone=zone,
+        jitter_s=fields.count("jitter_s"),
+        command=fields.texts("command"),
+        trigger=trigger,
+        created=fields.instant("created"),
+    )
