@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from respaldo.catalog.versions import Step
-from respaldo.cli.flat_sense import action_of, require_sense
+from respaldo.cli.flat_sense import SCHEDULE_ACTIONS, action_of, require_sense
 from respaldo.cli.list import run_list_command
 from respaldo.cli.main import run_guarded
 from respaldo.cli.options import help_of
@@ -16,6 +16,7 @@ from respaldo.config.dotenv import with_dotenv
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.language import _
+from respaldo.schedule.expression import PRESETS
 
 KUBERNETES_FLAGS = ("pod", "namespace", "k8s_container")
 TELLING = ("email_to", "slack_token", "slack_channel")
@@ -62,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="N", help=_help(name))
     parser.add_argument("--restore-file", metavar="NAME", help=_("the backup to restore"))
     parser.add_argument("--to", metavar="DATABASE", help=_("the new database's name"))
+    parser.add_argument(
+        "--schedule-prefix", metavar="P", help=_("how the name of the schedule begins [default: respaldo]")
+    )
     _add_versions(parser)
     parser.add_argument("--notification-email", dest="email_to", metavar="ADDRESS", help=_help("email_to"))
     parser.add_argument("--slack-token", metavar="TOKEN", help=_help("slack_token"))
@@ -99,6 +103,14 @@ def _add_actions(actions: argparse._MutuallyExclusiveGroup) -> None:
     actions.add_argument("--rollback-to", metavar="V", help=_("put a version in the place of the live database"))
     actions.add_argument("--rollback-history", action="store_true", help=_("show the rollbacks that were made"))
     actions.add_argument("--cleanup-versions", metavar="N", help=_("keep the newest versions of each branch"))
+    actions.add_argument(
+        "--schedule", choices=list(PRESETS), help=_("back up by itself: daily, weekly, monthly and workdays at 02:00")
+    )
+    actions.add_argument("--schedule-custom", metavar="CRON", help=_("back up by itself, by a cron expression"))
+    actions.add_argument(
+        "--list-schedules", action="store_true", help=_("show the schedules, their next and last runs")
+    )
+    actions.add_argument("--remove-schedule", metavar="NAME", help=_("remove a schedule"))
 
 
 def _add_versions(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +180,10 @@ def dispatch(arguments: argparse.Namespace) -> None:
         from respaldo.cli.notify import run_test_command
 
         run_test_command(output, settings, as_json=arguments.as_json)
+    elif action in SCHEDULE_ACTIONS:
+        from respaldo.cli.flat_schedule import dispatch_schedules
+
+        dispatch_schedules(output, settings, action, arguments)
     else:
         _dispatch_versions(output, settings, action, arguments)
 

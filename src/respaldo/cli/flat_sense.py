@@ -23,17 +23,23 @@ ACTIONS = (
     "rollback_to",
     "rollback_history",
     "cleanup_versions",
+    "schedule",
+    "schedule_custom",
+    "list_schedules",
+    "remove_schedule",
 )
 """The flags that do something in place of a backup; argparse lets one of them pass."""
+SCHEDULING = ("schedule", "schedule_custom")
+SCHEDULE_ACTIONS = (*SCHEDULING, "list_schedules", "remove_schedule")
 
 # What is told of.
 _TELLING = (BACKUP, "test_notifications", "apply_retention")
 # What each of these says something about; the others say something about everything.
 _BELONGS: dict[str, tuple[str, ...]] = {
     "name": (BACKUP,),
-    "force": (BACKUP,),
-    "backup_type": (BACKUP,),
-    "force_full": (BACKUP,),
+    "force": (BACKUP, *SCHEDULING),
+    "backup_type": (BACKUP, *SCHEDULING),
+    "force_full": (BACKUP, *SCHEDULING),
     "enable_versioning": (BACKUP,),
     "branch": (BACKUP,),
     "version": (BACKUP,),
@@ -50,6 +56,7 @@ _BELONGS: dict[str, tuple[str, ...]] = {
     "email_to": _TELLING,
     "slack_token": _TELLING,
     "slack_channel": _TELLING,
+    "schedule_prefix": SCHEDULING,
 }
 _CONTRADICTIONS = (
     ("version", "version_increment"),

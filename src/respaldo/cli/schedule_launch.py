@@ -29,7 +29,8 @@ _PLACES = ("POD_NAME", "RESPALDO_LABELS", "RESPALDO_K8S_CONTAINER", "RESPALDO_DA
 
 def build_launch(app: App, name: str) -> Launch:
     """Return how cron or systemd starts a schedule: from the working directory, whose ``.env`` is read there again."""
-    variables = {"PATH": os.environ.get("PATH", os.defpath), "RESPALDO_LANG": choose_language(os.environ)}
+    path = dict.fromkeys(filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
+    variables = {"PATH": os.pathsep.join(path), "RESPALDO_LANG": choose_language(os.environ)}
     home = str(Path(respaldo.__file__).parent.parent)
     if home not in {*site.getsitepackages(), site.getusersitepackages()}:
         variables["PYTHONPATH"] = home

@@ -128,7 +128,7 @@ class _Daemon:
     def serve(self) -> None:
         """Look at the schedules until it is to stop.
 
-        What fails is said and tried again: a daemon that ends at the first full disk backs nothing up once there is room.
+        What fails is said and tried again: a daemon that a full disk ends backs nothing up once there is room.
         """
         announced: list[Schedule] = []
         while not self.stopping.is_set():
