@@ -31,9 +31,7 @@ def build_launch(app: App, name: str) -> Launch:
     """Return how cron or systemd starts a schedule: from the working directory, whose ``.env`` is read there again."""
     path = dict.fromkeys(filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
     variables = {"PATH": os.pathsep.join(path), "RESPALDO_LANG": choose_language(os.environ)}
-    home = str(Path(respaldo.__file__).parent.parent)
-    if home not in {*site.getsitepackages(), site.getusersitepackages()}:
-        variables["PYTHONPATH"] = home
+    variables |= import_path()
     location = app.settings.repository
     repository = location if "://" in location else str(Path(location).absolute())
     return Launch(
@@ -42,6 +40,12 @@ def build_launch(app: App, name: str) -> Launch:
         variables={**_given(), **variables},
         output=app.records / OUTPUT,
     )
+
+
+def import_path() -> dict[str, str]:
+    """Return what another process needs to find this program where it is not installed, but run from a clone."""
+    home = str(Path(respaldo.__file__).parent.parent)
+    return {} if home in {*site.getsitepackages(), site.getusersitepackages()} else {"PYTHONPATH": home}
 
 
 def cluster_variables(language: str) -> dict[str, str]:

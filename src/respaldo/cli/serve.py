@@ -11,18 +11,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import click
 
-import respaldo
 from respaldo.app import App
 from respaldo.cli.options import load_settings, setting_options
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command, settings_of_command
-from respaldo.cli.schedule_launch import secret_values
+from respaldo.cli.schedule_launch import import_path, secret_values
 from respaldo.cli.schedule_show import zone_of
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
@@ -185,12 +183,9 @@ class _Daemon:
         self.output.line(_("starting"), text)
         argv = [sys.executable, "-m", "respaldo", "--repository", str(self.app.settings.repository)]
         argv += ["schedule", "run", schedule.name, "--slot", format_instant(due.slot), "--", *schedule.command]
-        path = os.pathsep.join(
-            filter(None, (str(Path(respaldo.__file__).parent.parent), os.environ.get("PYTHONPATH", "")))
-        )
         # A group of its own: Ctrl-C in a terminal reaches this program alone, which asks its runs to end in order.
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "PYTHONPATH": path}
+            argv, stdin=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **import_path()}
         )
         return _Child(process=process)
 
