@@ -168,8 +168,10 @@ class App:
         )
 
     def next_runs(self) -> Mapping[str, datetime]:
-        """Return when the next backup of each target is due, where a schedule says so."""
-        return {}
+        """Return when the next backup of each target is due, where a schedule says so that backed it up before."""
+        from respaldo.operations.schedules import next_backups
+
+        return next_backups(self.records, self.settings.zone, now=self.clock.now())
 
     def read_status(self) -> list[TargetStatus]:
         """Return whether the backups are fresh, target by target."""

@@ -18,8 +18,10 @@ import backup_orchestrator
 from backup_orchestrator import UnifiedBackupOrchestrator
 from respaldo.catalog.versions import Step
 from respaldo.cli.flat import build_parser
+from respaldo.cli.flat_schedule import backup_words
 from respaldo.cli.flat_sense import ACTIONS, action_of, flag_of, require_sense
 from respaldo.cli.labelling import label_request
+from respaldo.cli.schedule_command import check_command
 from respaldo.clock import FixedClock
 from respaldo.config.dotenv import load_dotenv, parse_dotenv, read_dotenv, with_dotenv
 from respaldo.errors import UsageError
@@ -288,3 +290,33 @@ def test_completion_script_of_each_shell_names_the_program(shell: str, tmp_path:
         command, env={**environment, **asked}, capture_output=True, text=True, check=False, timeout=60
     )
     assert "version" in completed.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "scheduled"),
+    [
+        ([], "backup"),
+        (["--container", "pc_db", "--database", "tienda"], "backup --container pc_db --database tienda"),
+        (["--force-docker", "--force-full"], "backup --environment docker --type full"),
+        (["--pod", "postgres-0", "--namespace", "shop"], "backup --pod postgres-0 --namespace shop"),
+        (["--retention-daily", "3", "--backup-type", "auto"], "backup --retention-daily 3 --type auto"),
+    ],
+)
+def test_scheduled_backup_has_the_flags_that_were_given(words: list[str], scheduled: str) -> None:
+    arguments = build_parser().parse_args(["--schedule", "daily", *words])
+    require_sense(arguments)
+    assert " ".join(check_command(backup_words(arguments))) == scheduled
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--schedule", "daily", "--name", "x"],
+        ["--schedule-prefix", "p"],
+        ["--list-schedules", "--schedule-prefix", "p"],
+        ["--schedule", "daily", "--branch", "main"],
+    ],
+)
+def test_flags_that_say_nothing_about_a_schedule_are_refused(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        require_sense(build_parser().parse_args(words))

@@ -19,7 +19,7 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError, UsageError
 from respaldo.language import _, choose_language
 from respaldo.operations.runs import forget_schedule
-from respaldo.operations.schedules import drop_schedule, put_schedule, read_schedules, schedule_document
+from respaldo.operations.schedules import drop_schedule, put_schedule, read_schedules, schedule_document, zone_of
 from respaldo.schedule.cronjob import Surroundings, write_cronjob
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.plan import Schedule, Trigger, check_name
@@ -312,10 +312,7 @@ def _warn_of_secrets(output: Output) -> None:
 
 
 def _tell(output: Output, app: App, schedule: Schedule) -> None:
-    zone = app.settings.zone if schedule.time_zone is None else None
-    from zoneinfo import ZoneInfo
-
-    where = ZoneInfo(schedule.time_zone) if schedule.time_zone else zone or local_zone()
+    where = zone_of(schedule, app.settings.zone)
     now = app.clock.now()
     slot = next_slot(schedule.expression, where, now)
     if output.quiet:

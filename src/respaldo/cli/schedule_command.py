@@ -14,7 +14,7 @@ from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.language import _
 
-SCHEDULABLE = ("backup", "retain", "check", "drill")
+SCHEDULABLE = ("backup", "retain", "check", "drill", "status")
 
 
 def check_command(words: Sequence[str]) -> tuple[str, ...]:

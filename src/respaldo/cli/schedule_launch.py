@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import site
 import sys
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -22,9 +20,11 @@ _OF_OTHERS = (
     "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
     "KUBECONFIG", "PGHOST", "PGPORT", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
 )  # fmt: skip
-_SOUNDS_SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|WEBHOOK|URL")
 OUTPUT = "scheduled_backups.out"
-_PLACES = ("POD_NAME", "RESPALDO_LABELS", "RESPALDO_K8S_CONTAINER", "RESPALDO_DATABASE", "RESPALDO_USER")
+# What says where a database outside of the cluster is, or what is another thing inside of it.
+_NOT_IN_CLUSTER = (
+    "container", "host", "port", "environment", "context", "namespace", "all_namespaces", "metrics_file", "repository",
+)  # fmt: skip
 
 
 def build_launch(app: App, name: str) -> Launch:
@@ -49,8 +49,10 @@ def import_path() -> dict[str, str]:
 
 
 def cluster_variables(language: str) -> dict[str, str]:
-    """Return the variables that a CronJob's container is given: where the server is, where the backups lie."""
-    given = {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
+    """Return the variables that a CronJob's container is given: settings without secrets, and where the backups lie."""
+    declared = (one for one in fields(Settings) if one.name not in _NOT_IN_CLUSTER and not one.metadata["is_secret"])
+    names = (name for one in declared for name in one.metadata["variables"])
+    given = {name: os.environ[name] for name in names if os.environ.get(name)}
     return {**given, "BACKUP_DIR": "/backups", "RESPALDO_LANG": language}
 
 
@@ -58,7 +60,7 @@ def unwritten_secrets() -> list[str]:
     """Return the secret variables that are set here, and that a scheduled run will not have: they stand in no
     ``.env``."""
     known = read_dotenv()
-    return sorted(name for name in os.environ if _is_secret(name) and os.environ[name] and name not in known)
+    return sorted(name for name in secret_variables() if os.environ.get(name) and name not in known)
 
 
 def is_dotenv_open() -> bool:
@@ -67,33 +69,21 @@ def is_dotenv_open() -> bool:
         mode = DOTENV.stat().st_mode
     except OSError:
         return False
-    return bool(mode & 0o077) and any(map(_is_secret, read_dotenv()))
-
-
-def secret_values(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of the secret variables that are set."""
-    return [value for name, value in environment.items() if value and _is_secret(name)]
+    return bool(mode & 0o077) and bool(set(secret_variables()) & set(read_dotenv()))
 
 
 def _given() -> dict[str, str]:
     """Return the variables that decide what a run does, without secrets and without what ``.env`` says alike."""
     known = read_dotenv()
     declared = {name for one in fields(Settings) for name in one.metadata["variables"]}
-    names = (declared | set(_OF_OTHERS)) - {"BACKUP_DIR"}
+    # The file with a secret may be named, the secret may not.
+    files = {f"{name}_FILE" for name in secret_variables()}
+    names = (declared | files | set(_OF_OTHERS)) - {"BACKUP_DIR", *secret_variables()}
     found = {
-        name: os.environ[name]
-        for name in sorted(names)
-        if os.environ.get(name) and not _is_secret(name) and known.get(name) != os.environ[name]
+        name: os.environ[name] for name in sorted(names) if os.environ.get(name) and known.get(name) != os.environ[name]
     }
+    found |= {name: str(Path(found[name]).absolute()) for name in files & found.keys()}
     if "KUBECONFIG" in found:
         paths = found["KUBECONFIG"].split(os.pathsep)
         found["KUBECONFIG"] = os.pathsep.join(str(Path(path).absolute()) for path in paths if path)
     return found
-
-
-def _is_secret(name: str) -> bool:
-    declared = {variable for one in fields(Settings) for variable in one.metadata["variables"]}
-    if name in secret_variables():
-        return True
-    # A setting whose declaration forgot to say so is not written down either.
-    return name in declared and bool(_SOUNDS_SECRET.search(name))

@@ -17,7 +17,7 @@ from respaldo.app import App
 from respaldo.cli.options import load_settings
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import invoke, parse_command
-from respaldo.cli.schedule_launch import OUTPUT, secret_values
+from respaldo.cli.schedule_launch import OUTPUT
 from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.operations.runs import ROTATED_AT_BYTES, RunBackup, RunRecord, record_run, rotate
@@ -108,7 +108,7 @@ def _recording(
 
 def _note(app: App, output: Output, record: RunRecord) -> None:
     try:
-        record_run(app.records, record, secrets=secret_values(os.environ))
+        record_run(app.records, record, secrets=app.settings.secrets())
     except RespaldoError as error:
         output.warn(_("the run could not be noted: {reason}").format(reason=error.message))
         if record.outcome.is_good:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -16,11 +16,11 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError
 from respaldo.language import N_, _
 from respaldo.operations.runs import Outcome, RunRecord, read_last_runs, read_runs, run_document
-from respaldo.operations.schedules import read_schedules, schedule_document
+from respaldo.operations.schedules import read_schedules, schedule_document, zone_of
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_expression
 from respaldo.schedule.plan import Schedule, Trigger
-from respaldo.schedule.slots import local_zone, next_slot
+from respaldo.schedule.slots import next_slot
 from respaldo.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def run_list_schedules_command(output: Output, settings: Settings, *, as_json: b
         documents: list[dict[str, Any]] = [
             {
                 **schedule_document(one),
-                "next": _instant(next_slot(one.expression, zone_of(app, one), now)),
+                "next": _instant(next_slot(one.expression, zone_of(one, app.settings.zone), now)),
                 "last": run_document(last[one.name]) if one.name in last else None,
             }
             for one in schedules
@@ -132,14 +132,6 @@ def run_list_schedules_command(output: Output, settings: Settings, *, as_json: b
                     name=one.name, place=one.trigger.value
                 )
             )
-
-
-def zone_of(app: App, schedule: Schedule) -> tzinfo:
-    """Return the time zone that a schedule goes by."""
-    if schedule.trigger is Trigger.CRONTAB:
-        return local_zone()
-    name = schedule.time_zone or app.settings.time_zone
-    return ZoneInfo(name) if name else local_zone()
 
 
 def is_cluster_meant(app: App) -> bool:
@@ -179,7 +171,7 @@ def _is_installed(app: App, schedule: Schedule) -> bool:
 
 
 def _row(app: App, schedule: Schedule, last: RunRecord | None, now: datetime) -> list[str]:
-    zone = zone_of(app, schedule)
+    zone = zone_of(schedule, app.settings.zone)
     slot = next_slot(schedule.expression, zone, now)
     ran = f"{last.started.astimezone(zone):%Y-%m-%d %H:%M} {_(OUTCOMES[last.outcome])}" if last else ""
     return [

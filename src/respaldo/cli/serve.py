@@ -17,16 +17,16 @@ from typing import Any, Final
 import click
 
 from respaldo.app import App
+from respaldo.cli.announcing import say_undelivered
 from respaldo.cli.options import load_settings, setting_options
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command, settings_of_command
-from respaldo.cli.schedule_launch import import_path, secret_values
-from respaldo.cli.schedule_show import zone_of
+from respaldo.cli.schedule_launch import import_path
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.operations.health import Health, HealthServer
 from respaldo.operations.runs import RunRecord, record_run
-from respaldo.operations.schedules import already_scheduled, read_schedules
+from respaldo.operations.schedules import already_scheduled, read_schedules, zone_of
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_when
@@ -35,6 +35,7 @@ from respaldo.schedule.slots import DueRun
 
 AT_ONCE: Final = 2
 LIVE_WITHIN_S: Final = 60.0
+WATCH_EVERY_S: Final = 900.0
 _PAUSE_S: Final = 5.0
 _EVERY_MINUTE_FIELDS: Final = 5
 
@@ -88,7 +89,7 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
     address = _parse_address(listen)
     app.open_or_create_repository()
     daemon = _Daemon(app=app, output=output, declared=declared)
-    server = HealthServer(address, daemon.health, None) if address else None
+    server = HealthServer(address, daemon.health, app.metrics_text) if address else None
     try:
         with _stopping_on_signals(daemon.stopping):
             daemon.serve()
@@ -115,10 +116,14 @@ class _Daemon:
     scheduler: Scheduler = field(init=False)
     looked_s: float = field(init=False)
     problem: str | None = None
+    watched_s: float | None = None
 
     def __post_init__(self) -> None:
         starting = Starting(
-            start=self._start, scope_of=self._scope, zone_of=lambda one: zone_of(self.app, one), ended=self._ended
+            start=self._start,
+            scope_of=self._scope,
+            zone_of=lambda one: zone_of(one, self.app.settings.zone),
+            ended=self._ended,
         )
         self.scheduler = Scheduler(self.app.records, starting, self.app.clock, at_once=AT_ONCE)
         self.looked_s = self.app.clock.monotonic_s()
@@ -145,7 +150,21 @@ class _Daemon:
                     announced = schedules
                     self._announce(schedules)
             self.looked_s = self.app.clock.monotonic_s()
+            self._watch()
             self.stopping.wait(wait_s)
+
+    def _watch(self) -> None:
+        """Tell of targets that are late, and deliver what a channel did not take before, every quarter of an hour."""
+        now_s = self.app.clock.monotonic_s()
+        if self.watched_s is not None and now_s - self.watched_s < WATCH_EVERY_S:
+            return
+        self.watched_s = now_s
+        try:
+            say_undelivered(
+                self.output, self.app.announcer().look(self.app.open_repository(), next_runs=self.app.next_runs())
+            )
+        except RespaldoError as error:
+            self.output.warn(error.message)
 
     def health(self) -> Health:
         """Return how it is now."""
@@ -168,7 +187,7 @@ class _Daemon:
             self.output.warn(_("nothing is scheduled; add one: respaldo schedule add nightly --with serve"))
         for one in schedules:
             slot = self.scheduler.next.get(one.name)
-            when = f"{slot.astimezone(zone_of(self.app, one)):%Y-%m-%d %H:%M %Z}" if slot else ""
+            when = f"{slot.astimezone(zone_of(one, self.app.settings.zone)):%Y-%m-%d %H:%M %Z}" if slot else ""
             self.output.line(_("schedule"), f"{one.name}: {one.expression}  {' '.join(one.command)}  {when}".rstrip())
 
     def _complain(self, message: str) -> None:
@@ -204,10 +223,10 @@ class _Daemon:
             exit_code=128 - code,
             error=reason,
         )
-        record_run(self.app.records, record, secrets=secret_values(os.environ))
+        record_run(self.app.records, record, secrets=self.app.settings.secrets())
 
     def _scope(self, schedule: Schedule) -> Scope:
-        if schedule.command[0] in {"check", "drill"}:
+        if schedule.command[0] in {"check", "drill", "status"}:
             return Scope(kind="read")
         try:
             settings = settings_of_command(schedule.command, self.app.settings)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from respaldo.errors import DamagedError, ObjectNotFoundError, UsageError
 from respaldo.language import _
-from respaldo.operations.runs import METADATA
+from respaldo.operations.runs import METADATA, read_last_runs
 from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_expression
 from respaldo.schedule.plan import Schedule, Trigger, check_name
+from respaldo.schedule.slots import local_zone, next_slot
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.files import held
 from respaldo.units import MIB
@@ -96,6 +98,31 @@ def drop_schedule(directory: Path, name: str, uninstall: Callable[[Schedule], No
         uninstall(found)
         _write(directory, [one for one in before if one.name != name])
         return found
+
+
+def zone_of(schedule: Schedule, zone: tzinfo | None) -> tzinfo:
+    """Return the time zone that a schedule goes by: cron's is the machine's; ``zone``: where it names none itself."""
+    if schedule.trigger is Trigger.CRONTAB:
+        return local_zone()
+    return ZoneInfo(schedule.time_zone) if schedule.time_zone else zone or local_zone()
+
+
+def next_backups(directory: Path, zone: tzinfo | None, *, now: datetime) -> dict[str, datetime]:
+    """Return when each target (``instance/database``) that a schedule backed up is backed up next."""
+    try:
+        schedules = read_schedules(directory)
+    except DamagedError:
+        # Told by whoever needs the schedules themselves; here nothing is missing but a time.
+        return {}
+    last = read_last_runs(directory)
+    found: dict[str, datetime] = {}
+    for one in schedules:
+        slot = next_slot(one.expression, zone_of(one, zone), now) if one.command[:1] == ("backup",) else None
+        if slot is None or one.name not in last:
+            continue
+        for target in last[one.name].targets:
+            found[target] = min(found.get(target, slot), slot)
+    return found
 
 
 def schedule_document(schedule: Schedule) -> dict[str, object]:
