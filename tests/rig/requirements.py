@@ -1,7 +1,7 @@
 """What a test needs of the machine: it skips where that is missing, unless this run was told that it must be there.
 
 ``RESPALDO_REQUIRE=docker,postgres:15`` makes a missing engine or image a failure. Names in use: docker,
-postgres:13, postgres:15, postgres:17, postgres:18, postgres-nozstd:15, postgres-bare:15, embedded, root, compose,
+postgres:13, postgres:15, postgres:17, postgres:18, postgres-nozstd:15, postgres-bare:15, embedded, root, cron, compose,
 promtool, kubernetes.
 """
 

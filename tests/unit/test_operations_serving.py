@@ -13,7 +13,7 @@ from respaldo.clock import FixedClock
 from respaldo.operations.runs import RunRecord, record_run
 from respaldo.operations.serving import STATE, ActiveRun, Scheduler, Scope, Starting
 from respaldo.schedule.expression import parse_when
-from respaldo.schedule.plan import Schedule, Trigger
+from respaldo.schedule.plan import ALWAYS, Schedule, Trigger
 from respaldo.schedule.slots import DueRun
 
 MADRID = ZoneInfo("Europe/Madrid")
@@ -133,12 +133,13 @@ def test_run_that_fell_into_a_stop_is_made_up_for_once(serving: Serving) -> None
     assert len(serving.started) == 2
 
 
-def test_schedule_seen_before_its_first_time_is_made_up_for_too(serving: Serving) -> None:
-    serving.at("2026-11-25 01:00")
-    # Its document was written anew meanwhile, as that of a schedule of the command line is at each start.
+def test_schedule_of_the_command_line_is_made_up_for_too(serving: Serving) -> None:
+    given = replace(NIGHTLY, created=ALWAYS)
+    serving.at("2026-11-25 03:00", given)
+    assert serving.started == []
     serving.restart()
-    serving.at("2026-11-25 09:00", NIGHTLY)
-    assert serving.started == [("nightly", "11-25 02:00")]
+    serving.at("2026-11-26 09:00", given)
+    assert serving.started == [("nightly", "11-26 02:00")]
 
 
 def test_new_schedule_makes_up_for_nothing_before_it_was_made(serving: Serving) -> None:

@@ -30,7 +30,7 @@ from respaldo.operations.schedules import already_scheduled, read_schedules, zon
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_when
-from respaldo.schedule.plan import Schedule, Trigger, check_name
+from respaldo.schedule.plan import ALWAYS, Schedule, Trigger, check_name
 from respaldo.schedule.slots import DueRun
 
 AT_ONCE: Final = 2
@@ -290,7 +290,7 @@ def _parse_schedule(app: App, text: str) -> Schedule:
         expression=parse_when(" ".join(words[:count])),
         command=check_command(words[count:] or ["backup"]),
         trigger=Trigger.SERVE,
-        created=app.clock.now(),
+        created=ALWAYS,
         time_zone=app.settings.time_zone,
     )
 

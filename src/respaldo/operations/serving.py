@@ -17,7 +17,7 @@ from respaldo.errors import ObjectNotFoundError
 from respaldo.operations.runs import METADATA, Outcome, read_last_runs
 from respaldo.repository.fields import FieldError, Fields, parse_object
 from respaldo.repository.manifest import format_instant
-from respaldo.schedule.plan import Schedule
+from respaldo.schedule.plan import ALWAYS, Schedule
 from respaldo.schedule.slots import DueRun, find_due, jitter_of, next_slot, settle_handled
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.units import MIB
@@ -136,7 +136,8 @@ class Scheduler:
         handled = self._handled.get(schedule.name)
         if handled is None:
             last = read_last_runs(self._directory).get(schedule.name)
-            handled = max(schedule.created, (last.slot or last.started) if last else schedule.created)
+            begun = now if schedule.created == ALWAYS else schedule.created
+            handled = (last.slot or last.started) if last else begun
         # What a schedule says counts from when it was said.
         handled = settle_handled(max(handled, schedule.created), now)
         self._handled[schedule.name] = handled

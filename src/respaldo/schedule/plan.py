@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from respaldo.schedule.expression import CronExpression
 
 LONGEST_NAME: Final = 52
 """What Kubernetes leaves a CronJob: its Jobs append 11 characters to the 63 of a DNS label."""
+ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a schedule was made that stands in a command line, and so is given anew at each start."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 
 
