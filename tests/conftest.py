@@ -180,7 +180,7 @@ def postgres_container(docker_engine: None) -> Iterator[ContainerFactory]:
         yield start
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pc_db(docker_engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresContainer]:
     """The demonstration of docker-compose.yml."""
     with compose_demo(tmp_path_factory.mktemp("compose")) as container:
