@@ -23,7 +23,15 @@ from respaldo.language import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
-PAGES = ("api-reference.md", "python-api.md", "troubleshooting.md", "user-guide.md", "versions.md")
+PAGES = (
+    "api-reference.md",
+    "monitoring.md",
+    "notifications.md",
+    "python-api.md",
+    "troubleshooting.md",
+    "user-guide.md",
+    "versions.md",
+)
 
 
 def markdown_files() -> list[Path]:

@@ -18,10 +18,14 @@ from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Operation
 from respaldo.operations.alert_state import ALERTS, AlertState, AlertStore, Pending, decode_state, encode_state, trim
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
-from respaldo.operations.announcing import Announcer, Outcome, Policy
+from respaldo.operations.announcing import Announcer, Policy
 from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.notices import Outcome
+from respaldo.operations.proofs import newest_good
+from respaldo.operations.status import read_status
 from respaldo.repository.fields import FieldError
 from respaldo.repository.manifest import encode_manifest
+from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
 from respaldo.storage.memory import MemoryStorage
@@ -137,7 +141,7 @@ def test_thirty_days_tell_each_bad_day_once_and_each_recovery_once(seed: int) ->
             bad_days.add(today)
             is_bad = True
         # Somebody looks every two hours until midnight and after; a missing day is late an hour after its time.
-        for _look in range(10):
+        for _look in range(11):
             world.sleep(hours=2)
             world.look()
             world.channel.is_down = world.channel.is_down and chance.random() < 0.5
@@ -232,6 +236,17 @@ def test_overdue_is_told_once_a_day_and_not_of_the_retired() -> None:
     assert len(world.channel.taken) == 3
 
 
+def test_overdue_days_do_not_drift_with_the_hour_of_the_look() -> None:
+    world = World()
+    world.succeed()
+    for _look in range(48):
+        world.sleep(hours=5)
+        world.look()
+    days = [message.at.date() for message in world.channel.taken if message.kind is Kind.OVERDUE]
+    assert days == [date(2026, 3, 2) + number * DAY for number in range(len(days))]
+    assert len(days) == 9
+
+
 def test_about_to_be_late_is_told_once_where_that_is_asked_for_or_known() -> None:
     world = World(rpo_warning=timedelta(hours=2))
     world.succeed()
@@ -297,6 +312,30 @@ def test_one_channel_that_is_down_does_not_keep_the_other() -> None:
     assert good.kinds == world.channel.kinds == [Kind.FAILURE]
 
 
+def test_a_run_that_can_tell_nobody_keeps_no_other_from_telling() -> None:
+    world = World()
+    world.channel.is_down = True
+    world.fail()
+    world.channel.is_down = False
+    telling, silent = world.policy, replace(world.policy, channels=())
+    world.sleep(days=1)
+    for policy, step in (
+        (silent, world.fail),
+        (telling, world.fail),
+        (silent, world.succeed),
+        (telling, world.succeed),
+    ):
+        world.policy = policy
+        world.sleep(minutes=10)
+        step()
+    world.policy = silent
+    world.sleep(days=2)
+    world.look()
+    world.policy = telling
+    world.look()
+    assert world.channel.kinds == [Kind.FAILURE, Kind.FAILURE, Kind.RECOVERY, Kind.OVERDUE]
+
+
 def test_secrets_are_in_no_message_and_not_in_what_is_remembered() -> None:
     world = World(secrets=("planted-secret",))
     world.channel.is_down = True
@@ -306,6 +345,32 @@ def test_secrets_are_in_no_message_and_not_in_what_is_remembered() -> None:
     world.look()
     assert "planted-secret" not in world.channel.taken[0].body + world.channel.taken[0].subject
     assert "psql said ***" in world.channel.taken[0].body
+
+
+def test_a_password_that_is_the_name_of_everything_hides_no_target() -> None:
+    world = World(secrets=("pc_db",))
+    world.fail(reason="pc_db is refused")
+    (message,) = world.channel.taken
+    assert "pc_db/pc_db" in message.subject
+    assert "*** is refused" in message.body
+
+
+def test_a_backup_whose_proof_failed_is_not_the_newest_good_one() -> None:
+    world = World()
+    world.succeed()
+    world.sleep(hours=20)
+    world.succeed()
+    manifest = world.repository.backups(TARGET).manifests[-1]
+    proof = Proof(
+        uid=manifest.uid, kind=ProofKind.DRILL, verdict=Verdict.FAILED, made=world.clock.now(), tool_version="0.1.0"
+    )
+    world.repository.add_proof(TARGET, manifest.name, proof)
+    newest = newest_good(world.repository, world.repository.backups(TARGET).manifests)
+    assert newest is not None
+    assert newest.started == START
+    world.sleep(hours=6)
+    (status,) = read_status(world.repository, AlertState(), rpo=timedelta(hours=24), now=world.clock.now())
+    assert not status.is_fresh
 
 
 def test_a_storage_that_fails_keeps_nobody_from_being_told() -> None:

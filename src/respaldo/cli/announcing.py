@@ -18,8 +18,9 @@ from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoErr
 from respaldo.language import _
 from respaldo.notify.delivery import Delivery
 from respaldo.notify.notice import Operation
-from respaldo.operations.announcing import Outcome, describe_failure
+from respaldo.operations.announcing import describe_failure
 from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.notices import Outcome
 from respaldo.repository.records import Manifest
 
 ALL = "*"

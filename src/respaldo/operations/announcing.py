@@ -3,46 +3,30 @@ the next time. Nothing here fails a run: what could not be delivered is returned
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
 
 from respaldo.clock import Clock
-from respaldo.errors import LockedError, NotificationError, RespaldoError, StorageError
+from respaldo.errors import LockedError, NotificationError, StorageError
 from respaldo.language import _
 from respaldo.notify.channel import Channel, redact
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.ping import Beat, PingChannel
-from respaldo.notify.wording import write_message
 from respaldo.operations.alert_state import AlertState, AlertStore, Pending
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
-from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.notices import NoticeWriter, Outcome
+from respaldo.operations.proofs import newest_good
 from respaldo.repository.format import REPOSITORY
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.base import Storage
 
+START_TIMEOUT_S = 3.0
+
 Deliver = Callable[[Mapping[str, Sequence[Message]], Mapping[str, Channel]], list[Delivery]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of one run. ``target``: instance/database; empty where none was found; ``label`` is what a person
-    is told of it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
-
-    operation: Operation
-    at: datetime
-    target: str = ""
-    label: str = ""
-    seconds: float | None = None
-    manifest: Manifest | None = None
-    error: RespaldoError | None = None
-    warnings: tuple[str, ...] = ()
-    anomalies: tuple[Anomaly, ...] = ()
-    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +63,10 @@ class Announcer:
         self._storage = storage
         self._policy = policy
         self._clock = clock
-        self._program = program
         self._deliver = send
+        self._writer = NoticeWriter(
+            repository=storage.location, program=program, zone=policy.zone, secrets=policy.secrets
+        )
         self._store = AlertStore(storage, clock)
 
     @property
@@ -98,11 +84,14 @@ class Announcer:
         """Ping that a backup starts; return what was not delivered."""
         if self._policy.ping is None:
             return []
-        return self._ping(_Started(self._policy.ping), self._note(Kind.TEST, Operation.BACKUP, ""))
+        # The backup waits for this one: it is given less time than the others.
+        started = _Started(replace(self._policy.ping, timeout_s=START_TIMEOUT_S))
+        message = self._write_test("")
+        deliveries = self._deliver({started.name: [message]}, {started.name: started})
+        return [one for one in deliveries if one.error is not None]
 
     def tell(self, outcomes: Sequence[Outcome]) -> list[Delivery]:
         """Tell of runs that ended; return what was not delivered, this time's and earlier."""
-        failed = self._ping_end(outcomes)
 
         def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
             notices = []
@@ -111,7 +100,7 @@ class Announcer:
                 notices += [notice] if notice is not None else []
             return state, notices
 
-        return failed + self._change(decide)
+        return self._change(decide, ping=self._ping_end(outcomes))
 
     def look(self, repository: Repository, *, next_runs: Mapping[str, datetime] | None = None) -> list[Delivery]:
         """Tell of the targets whose newest backup is too old, or soon will be; return what was not delivered.
@@ -119,23 +108,29 @@ class Announcer:
         To be called now and then, by whoever runs while backups do not. ``next_runs`` by target, where they are known.
         """
         now = self._clock.now()
+        if not self._policy.channels:
+            return []
 
         def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
             notices = []
             for target in repository.targets():
-                manifests = repository.backups(target).manifests
-                if str(target) in self._policy.retired or not manifests:
+                newest = newest_good(repository, repository.backups(target).manifests)
+                if str(target) in self._policy.retired or newest is None:
                     continue
-                state, kind = self._look(state, str(target), manifests[-1], (next_runs or {}).get(str(target)), now)
+                state, kind = self._look(state, str(target), newest, (next_runs or {}).get(str(target)), now)
                 if kind is not None:
-                    notices.append(self._overdue(state, kind, manifests[-1], now))
+                    remembered = state.targets[f"{Operation.BACKUP}:{target}"]
+                    is_early = kind is Kind.WARNING
+                    notices.append(
+                        self._writer.of_lateness(newest, remembered, rpo=self._policy.rpo, is_early=is_early, at=now)
+                    )
             return state, notices
 
         return self._change(decide)
 
     def test(self) -> list[Delivery]:
         """Send each channel a test message, remember nothing, and return what came of each."""
-        message = self._write(self._note(Kind.TEST, Operation.BACKUP, _("test")))
+        message = self._write_test(_("test"))
         channels = self._channels() | ({self._policy.ping.name: self._policy.ping} if self._policy.ping else {})
         return self._deliver({name: [message] for name in channels}, channels)
 
@@ -165,10 +160,15 @@ class Announcer:
                 anomalies=[anomaly.code for anomaly in outcome.anomalies],
                 has_warnings=bool(outcome.warnings),
             )
+        if not self._policy.channels:
+            # A run that can tell nobody must not keep the next one that can from telling.
+            told_on = before.told_on if outcome.error is not None else None
+            targets[key] = replace(targets[key], told=before.told, told_on=told_on, anomalies=before.anomalies)
+            targets[key] = replace(targets[key], heard=before.heard) if outcome.error is not None else targets[key]
         after = replace(state, targets=targets)
         if kind is None or (kind is Kind.SUCCESS and outcome.operation is Operation.RETENTION):
             return after, None
-        return after, self._notice(kind, outcome, before, targets[key])
+        return after, self._writer.of_outcome(kind, outcome, before, targets[key])
 
     def _look(
         self, state: AlertState, target: str, newest: Manifest, next_run: datetime | None, now: datetime
@@ -192,95 +192,19 @@ class Announcer:
         )
         return replace(state, targets={**state.targets, key: after}), kind
 
-    # -- what is said
-
-    def _note(self, kind: Kind, operation: Operation, target: str) -> Notice:
-        return Notice(
-            kind=kind,
-            operation=operation,
-            target=target,
-            at=self._clock.now(),
-            host=socket.gethostname(),
-            repository=self._storage.location,
-        )
-
-    def _notice(self, kind: Kind, outcome: Outcome, before: Remembered, after: Remembered) -> Notice:
-        target = outcome.label or outcome.target
-        notice = replace(
-            self._note(kind, outcome.operation, target),
-            at=outcome.at,
-            seconds=outcome.seconds,
-            last_good=before.last_good,
-            failures=after.in_a_row if outcome.error is not None else before.in_a_row,
-            warnings=(*outcome.warnings, *(anomaly.text for anomaly in outcome.anomalies)),
-            command=outcome.command or self._next(kind, outcome),
-        )
-        if outcome.manifest is not None:
-            totals = outcome.manifest.totals
-            notice = replace(
-                notice,
-                backup=outcome.manifest.name,
-                type=outcome.manifest.type.value,
-                reason=outcome.manifest.decision.text if outcome.operation is Operation.BACKUP else "",
-                raw_bytes=totals.raw_bytes,
-                stored_bytes=totals.stored_bytes,
-                rows=totals.rows,
-                tables=totals.tables,
-            )
-        if outcome.error is not None:
-            notice = replace(notice, reason=outcome.error.message, hint=outcome.error.hint or "")
-        return notice
-
-    def _overdue(self, state: AlertState, kind: Kind, newest: Manifest, now: datetime) -> Notice:
-        """Return what is said of a target that is late, or soon will be."""
-        rpo_h = round(self._policy.rpo.total_seconds() / 3600)
-        age_h = (now - newest.started).total_seconds() / 3600
-        message = (
-            _("the newest backup is {age} h old, the objective is {objective} h")
-            if kind is Kind.OVERDUE
-            else _("the newest backup is {age} h old, and the objective of {objective} h is about to be missed")
-        )
-        key = f"{Operation.BACKUP}:{newest.target}"
-        remembered = state.targets[key]
-        return replace(
-            self._note(Kind.OVERDUE, Operation.BACKUP, str(newest.target)),
-            is_early=kind is Kind.WARNING,
-            backup=newest.name,
-            reason=message.format(age=f"{age_h:.1f}", objective=rpo_h),
-            hint=remembered.last_error if remembered.in_a_row else "",
-            last_good=newest.started,
-            failures=remembered.in_a_row,
-            command=f"{self._program} doctor",
-        )
-
-    def _next(self, kind: Kind, outcome: Outcome) -> str:
-        """Return the command that gets a person further."""
-        name = outcome.manifest.name if outcome.manifest else ""
-        match kind, outcome.operation:
-            case Kind.FAILURE, Operation.BACKUP:
-                return f"{self._program} doctor"
-            case Kind.FAILURE, Operation.DRILL:
-                return f"{self._program} backup --type full"
-            case Kind.FAILURE, Operation.CHECK:
-                return f"{self._program} check"
-            case _, Operation.RETENTION:
-                return f"{self._program} retain --dry-run"
-            case _, Operation.BACKUP if name:
-                return f"{self._program} drill {name}"
-        return f"{self._program} status"
-
-    def _write(self, notice: Notice) -> Message:
-        message = write_message(notice, zone=self._policy.zone)
-        secrets = self._policy.secrets
-        return replace(message, subject=redact(message.subject, secrets), body=redact(message.body, secrets))
-
     # -- how it gets there
+
+    def _write_test(self, target: str) -> Message:
+        return self._writer.write(self._writer.blank(Kind.TEST, Operation.BACKUP, target, at=self._clock.now()))
 
     def _channels(self) -> dict[str, Channel]:
         return {channel.name: channel for channel in self._policy.channels}
 
-    def _change(self, decide: Callable[[AlertState], tuple[AlertState, list[Notice]]]) -> list[Delivery]:
-        """Decide, remember, deliver, remember; where nothing can be remembered, decide and deliver all the same."""
+    def _change(
+        self, decide: Callable[[AlertState], tuple[AlertState, list[Notice]]], *, ping: Message | None = None
+    ) -> list[Delivery]:
+        """Decide, remember, deliver, remember; where nothing can be remembered, decide and deliver all the same.
+        ``ping`` goes out with the rest and is not kept: it is of its moment."""
         channels = self._channels()
         deliveries: list[Delivery] = []
         try:
@@ -291,7 +215,7 @@ class Announcer:
                 if before is not None and state != before:
                     # Before anything is sent: a run that dies in between has told, or will.
                     self._remember(state)
-                deliveries = self._deliver(_work(state, channels), channels)
+                deliveries = self._send(_work(state, channels), channels, ping)
                 taken = {(one.channel, one.message.uid) for one in deliveries if one.error is None}
                 if taken and before is not None:
                     rest = [one for one in state.pending if (one.channel, one.message.uid) not in taken]
@@ -300,6 +224,14 @@ class Announcer:
             if not deliveries:
                 raise
         return [one for one in deliveries if one.error is not None]
+
+    def _send(
+        self, work: dict[str, list[Message]], channels: dict[str, Channel], ping: Message | None
+    ) -> list[Delivery]:
+        check = self._policy.ping
+        if ping is None or check is None:
+            return self._deliver(work, channels)
+        return self._deliver({**work, check.name: [ping]}, {**channels, check.name: check})
 
     def _recall(self, held: ExitStack) -> AlertState | None:
         """Hold and read what is remembered; None where that cannot be: then all is told, perhaps once too often."""
@@ -315,23 +247,19 @@ class Announcer:
             self._store.write(state)
 
     def _enqueue(self, state: AlertState, notices: Sequence[Notice], channels: Mapping[str, Channel]) -> AlertState:
-        messages = [self._write(notice) for notice in notices if notice.kind in self._policy.kinds]
+        messages = [self._writer.write(notice) for notice in notices if notice.kind in self._policy.kinds]
         new = [Pending(channel=name, message=message) for message in messages for name in channels]
-        # A channel that is configured no more takes nothing.
-        kept = [one for one in state.pending if one.channel in channels]
-        return replace(state, pending=(*kept, *new))
+        # What is for a channel that this run does not know stays for one that does.
+        return replace(state, pending=(*state.pending, *new))
 
-    def _ping_end(self, outcomes: Sequence[Outcome]) -> list[Delivery]:
+    def _ping_end(self, outcomes: Sequence[Outcome]) -> Message | None:
+        """Return what the check is pinged with: one ping for all targets, and a failure where one failed."""
         backups = [outcome for outcome in outcomes if outcome.operation is Operation.BACKUP]
         if self._policy.ping is None or not backups:
-            return []
+            return None
         worst = next((outcome for outcome in backups if outcome.error is not None), backups[0])
         kind = Kind.FAILURE if worst.error is not None else Kind.SUCCESS
-        return self._ping(self._policy.ping, self._notice(kind, worst, Remembered(), Remembered()))
-
-    def _ping(self, channel: Channel, notice: Notice) -> list[Delivery]:
-        deliveries = self._deliver({channel.name: [self._write(notice)]}, {channel.name: channel})
-        return [one for one in deliveries if one.error is not None]
+        return self._writer.write(self._writer.of_outcome(kind, worst, Remembered(), Remembered()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
@@ -17,3 +17,13 @@ def newest_proofs(repository: Repository, manifests: Iterable[Manifest]) -> dict
         if proofs:
             found[manifest.name] = proofs[-1]
     return found
+
+
+def newest_good(repository: Repository, manifests: Sequence[Manifest]) -> Manifest | None:
+    """Return the newest backup whose last conclusive proof did not fail. ``manifests``: of one target, the oldest
+    first."""
+    for manifest in reversed(manifests):
+        proof = newest_proofs(repository, [manifest]).get(manifest.name)
+        if proof is None or not proof.has_failed:
+            return manifest
+    return None

@@ -12,6 +12,7 @@ from respaldo.metrics.exposition import RepositorySample, TargetSample
 from respaldo.notify.notice import Operation
 from respaldo.operations.alert_state import AlertState
 from respaldo.operations.alerts import Remembered
+from respaldo.operations.proofs import newest_good
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
@@ -19,7 +20,7 @@ from respaldo.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStatus:
-    """One target. ``newest`` None: it has no backup. ``proof``: the newest conclusive one of any backup of it;
+    """One target. ``newest``: good backup, None where there is none. ``proof``: the last conclusive one of any backup;
     ``recovery_s``: of the newest proven drill. ``remembered``: failures, as runs told them."""
 
     target: TargetPath
@@ -53,7 +54,7 @@ def read_status(
     found = []
     for target in repository.targets():
         manifests = repository.backups(target).manifests
-        newest = manifests[-1] if manifests else None
+        newest = newest_good(repository, manifests)
         proofs = sorted(
             (proof for manifest in manifests for proof in repository.proofs(manifest) if proof.is_conclusive),
             key=lambda proof: proof.made,
