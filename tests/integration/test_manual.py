@@ -153,7 +153,9 @@ def follow_page(reader: Reader, page: str) -> None:
     if page == PAGES[0]:
         reader.server.psql(SUPPOSED, database)
         reader.server.psql("CREATE DATABASE otra", database)
-    if page == "versions":
+    if page == "proofs":
+        # A repository of its own: one database is due to be drilled, not every one that was backed up before.
+        reader.environment["BACKUP_DIR"] = "proofs"
         reader.run("respaldo backup --name backup_20261124_020000")
     was = reader.rows(database)
     reader.follow(page)
