@@ -19,7 +19,7 @@ NAME = "pc_db"
 HEALTHY_WITHIN_S = 60
 
 
-def _command() -> list[str] | None:
+def compose_command() -> list[str] | None:
     """Compose as a plugin of docker, or as the program of its own that it was before; None where there is neither."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if (
@@ -33,7 +33,7 @@ def _command() -> list[str] | None:
 @contextmanager
 def compose_demo(directory: Path) -> Iterator[PostgresContainer]:
     """Bring it up, wait until it is healthy, take it down with its volume. ``directory`` is the caller's own."""
-    compose = _command()
+    compose = compose_command()
     require("compose", None if compose else "neither `docker compose` nor docker-compose is here")
     assert compose is not None
     taken = docker("ps", "-aq", "--filter", f"name=^/{NAME}$")

@@ -28,6 +28,7 @@ PAGES = (
     "monitoring.md",
     "notifications.md",
     "python-api.md",
+    "schedules.md",
     "troubleshooting.md",
     "user-guide.md",
     "versions.md",

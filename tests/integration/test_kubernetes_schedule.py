@@ -1,0 +1,114 @@
+"""Schedules in a real cluster: a CronJob that the program writes fires by itself, and its backup restores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.test_kubernetes import SHOP, respaldo, run
+from tests.integration.test_kubernetes_manifests import deployed, image
+from tests.rig.kube_cluster import KubernetesCluster, PostgresPod
+
+__all__ = ["deployed", "image"]
+SECRET = "clave-plantada-9921"
+# A CronJob fires on the minute; its pod starts and backs up in a few seconds.
+WITHIN_S = 180
+
+
+def schedule(pod: PostgresPod, repository: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["-m", "respaldo", "--repository", str(repository), "schedule", *words]
+    return run(pod.cluster, command, NAMESPACE=pod.namespace, RESPALDO_LANG="en", **variables)
+
+
+def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[PostgresPod, Path], tmp_path: Path) -> None:
+    pod, volume = deployed
+    place = ("--namespace", pod.namespace)
+    pod.cluster.kubectl("delete", "cronjob", "respaldo", *place)
+    pod.psql(SHOP)
+    words = ["add", "each-minute", "--at", "* * * * *", "--time-zone", "America/Montevideo"]
+    command = ["--", "backup", "--pod", pod.name]
+    # By itself with Kubernetes, for the database is there; a password of the person's own goes nowhere.
+    added = schedule(pod, tmp_path, *words, *command, RESPALDO_SMTP_PASSWORD=SECRET, RESPALDO_ENVIRONMENT="kubernetes")
+    assert added.returncode == 0, added.stderr
+    again = schedule(pod, tmp_path, *words, "--with", "kubernetes", *command)
+    assert (again.returncode, "already" in again.stderr) == (2, True)
+    document = pod.cluster.get("cronjob", "each-minute", *place)
+    assert SECRET not in json.dumps(document)
+    assert (document["spec"]["timeZone"], document["spec"]["concurrencyPolicy"]) == ("America/Montevideo", "Forbid")
+
+    status = volume / ".metadata/last_status.json"
+    pod.cluster.wait_for("the first run", status.exists, WITHIN_S)
+    suspend = ("patch", "cronjob", "each-minute", *place, "--patch", '{"spec": {"suspend": true}}')
+    pod.cluster.kubectl(*suspend)
+    noted = json.loads(status.read_text())
+    assert (noted["schedule"], noted["outcome"]) == ("each-minute", "succeeded"), noted
+    assert noted["targets"] == [f"{pod.namespace}.{pod.name}/tienda"]
+    assert SECRET not in (volume / "scheduled_backups.log").read_text()
+
+    listed = json.loads(schedule(pod, tmp_path, "list", "--json", "--environment", "kubernetes").stdout)
+    assert [(one["name"], one["command"], one["suspended"]) for one in listed] == [
+        ("each-minute", ["backup", "--pod", pod.name], True)
+    ]
+    repository = tmp_path / "copy"
+    shutil.copytree(volume, repository)
+    name = noted["backups"][0]["name"]
+    respaldo(pod, repository, "restore", name, "--to", "vuelta", "--pod", pod.name, *place, "--json")
+    assert pod.contents("vuelta") == pod.contents()
+
+    replaced = schedule(pod, tmp_path, *words[:2], "--at", "weekly", "--replace", "--with", "kubernetes", *command)
+    assert replaced.returncode == 0, replaced.stderr
+    assert pod.cluster.get("cronjob", "each-minute", *place)["spec"]["schedule"] == "0 2 * * 0"
+    removed = schedule(pod, tmp_path, "remove", "each-minute", "--environment", "kubernetes")
+    assert removed.returncode == 0, removed.stderr
+    assert pod.cluster.get("cronjobs", *place)["items"] == []
+    unknown = schedule(pod, tmp_path, "remove", "each-minute", "--environment", "kubernetes")
+    assert (unknown.returncode, "each-minute" in unknown.stderr) == (2, True)
+
+
+def test_printed_cron_job_is_what_the_cluster_takes(kubernetes_cluster: KubernetesCluster, tmp_path: Path) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        words = ["--repository", str(tmp_path), "schedule", "add", "nightly", "--with", "kubernetes", "--print"]
+        done = run(kubernetes_cluster, ["-m", "respaldo", *words, "--secret", "claves", "--", "drill", "--due", "7"])
+        assert done.returncode == 0, done.stderr
+        place = ("--namespace", namespace)
+        kubernetes_cluster.kubectl("create", "--filename", "-", *place, stdin=done.stdout.encode())
+        made = kubernetes_cluster.get("cronjob", "nightly", *place)
+        container = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+        assert container["args"] == ["schedule", "run", "nightly", "--", "drill", "--due", "7"]
+        assert yaml.safe_load(done.stdout)["spec"]["schedule"] == made["spec"]["schedule"]
+
+
+@pytest.mark.parametrize("asked", ["add", "list", "remove"])
+def test_missing_permission_is_one_line_with_the_rule_to_add(
+    kubernetes_cluster: KubernetesCluster, tmp_path: Path, asked: str
+) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = PostgresPod(cluster=kubernetes_cluster, namespace=namespace, name="postgres-0", database="")
+        words = {
+            "add": ["add", "nightly", "--with", "kubernetes"],
+            "list": ["list", "--environment", "kubernetes"],
+            "remove": ["remove", "nightly", "--environment", "kubernetes"],
+        }[asked]
+        done = schedule(pod, tmp_path, *words, KUBECONFIG=str(powerless(kubernetes_cluster, namespace, tmp_path)))
+        assert done.returncode == 40, done.stderr
+        rule = '{apiGroups: ["batch"], resources: [cronjobs], verbs: [get, list, create, patch, delete]}'
+        assert rule in done.stderr
+        assert namespace in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+
+
+def powerless(cluster: KubernetesCluster, namespace: str, directory: Path) -> Path:
+    """Write a kubeconfig of an account that may do nothing."""
+    token = cluster.kubectl("create", "token", "default", "--namespace", namespace).decode().strip()
+    document: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
+    for user in document["users"]:
+        user["user"] = {"token": token}
+    path = directory / "powerless"
+    path.write_text(yaml.safe_dump(document))
+    return path
