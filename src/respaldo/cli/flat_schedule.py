@@ -8,6 +8,8 @@ from respaldo.cli.printing import Output
 from respaldo.cli.schedule_change import AddRequest, run_add_command, run_remove_command
 from respaldo.cli.schedule_show import run_list_schedules_command
 from respaldo.config.settings import Settings
+from respaldo.errors import UsageError
+from respaldo.language import _
 
 PREFIX = "respaldo"
 CUSTOM = "custom"
@@ -26,11 +28,17 @@ def dispatch_schedules(output: Output, settings: Settings, action: str, argument
         run_remove_command(output, settings, arguments.remove_schedule)
     else:
         kind = arguments.schedule or CUSTOM
+        told = {"RESPALDO_EMAIL_TO": arguments.email_to, "SLACK_DEFAULT_CHANNEL": arguments.slack_channel}
+        if arguments.slack_token is not None:
+            raise UsageError(
+                _("a token is written into no schedule"), hint=_("put it into .env, mode 0600: SLACK_BOT_TOKEN=…")
+            )
         request = AddRequest(
             name=f"{arguments.schedule_prefix or PREFIX}-{kind}",
             when=arguments.schedule or arguments.schedule_custom,
             words=backup_words(arguments),
             replace=arguments.force,
+            variables={name: value for name, value in told.items() if value is not None},
         )
         run_add_command(output, settings, request, as_json=arguments.as_json)
 

@@ -33,7 +33,7 @@ SCHEDULING = ("schedule", "schedule_custom")
 SCHEDULE_ACTIONS = (*SCHEDULING, "list_schedules", "remove_schedule")
 
 # What is told of.
-_TELLING = (BACKUP, "test_notifications", "apply_retention")
+_TELLING = (BACKUP, "test_notifications", "apply_retention", *SCHEDULING)
 # What each of these says something about; the others say something about everything.
 _BELONGS: dict[str, tuple[str, ...]] = {
     "name": (BACKUP,),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -42,6 +42,8 @@ class AddRequest:
     claim: str = "respaldo-backups"
     account: str = "respaldo"
     secret: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the runs, beside those of the environment; no secrets."""
 
 
 @click.command("add", short_help=_("have a command run by itself"))
@@ -217,7 +219,7 @@ def _on_machine(output: Output, app: App, schedule: Schedule, request: AddReques
     from respaldo.schedule.crontab import write_block
     from respaldo.schedule.systemd import write_units
 
-    launch = schedule_launch.build_launch(app, schedule.name)
+    launch = schedule_launch.build_launch(app, schedule.name, request.variables)
     if schedule.trigger is Trigger.CRONTAB:
         _require_zone_of_machine(app, schedule)
         block = write_block(schedule, launch, app.records)
@@ -271,7 +273,7 @@ def _in_cluster(app: App, schedule: Schedule, request: AddRequest) -> Schedule:
         claim=request.claim,
         account=request.account,
         secret=request.secret,
-        variables=schedule_launch.cluster_variables(choose_language(os.environ)),
+        variables={**request.variables, **schedule_launch.cluster_variables(choose_language(os.environ))},
     )
     document = write_cronjob(schedule, surroundings)
     if request.dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import site
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,8 +28,11 @@ _NOT_IN_CLUSTER = (
 )  # fmt: skip
 
 
-def build_launch(app: App, name: str) -> Launch:
-    """Return how cron or systemd starts a schedule: from the working directory, whose ``.env`` is read there again."""
+def build_launch(app: App, name: str, added: Mapping[str, str]) -> Launch:
+    """Return how cron or systemd starts a schedule: from the working directory, whose ``.env`` is read there again.
+
+    ``added``: variables of its runs beside those of the environment.
+    """
     path = dict.fromkeys(filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
     variables = {"PATH": os.pathsep.join(path), "RESPALDO_LANG": choose_language(os.environ)}
     variables |= import_path()
@@ -37,7 +41,7 @@ def build_launch(app: App, name: str) -> Launch:
     return Launch(
         argv=(sys.executable, "-m", "respaldo", "--repository", repository, "schedule", "run", name),
         directory=Path.cwd(),
-        variables={**_given(), **variables},
+        variables={**_given(), **added, **variables},
         output=app.records / OUTPUT,
     )
 

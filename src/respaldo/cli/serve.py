@@ -22,19 +22,21 @@ from respaldo.cli.options import load_settings, setting_options
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command, settings_of_command
 from respaldo.cli.schedule_launch import import_path
-from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
+from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.operations.health import Health, HealthServer
-from respaldo.operations.runs import RunRecord, record_run
+from respaldo.operations.runs import METADATA, RunRecord, record_run
 from respaldo.operations.schedules import already_scheduled, read_schedules, zone_of
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.plan import ALWAYS, Schedule, Trigger, check_name
 from respaldo.schedule.slots import DueRun
+from respaldo.storage.files import held
 
 AT_ONCE: Final = 2
-LIVE_WITHIN_S: Final = 60.0
+LIVE_WITHIN_S: Final = 120.0
+LOCK: Final = f"{METADATA}/serve.lock"
 WATCH_EVERY_S: Final = 900.0
 _PAUSE_S: Final = 5.0
 _EVERY_MINUTE_FIELDS: Final = 5
@@ -74,7 +76,8 @@ Examples:
   respaldo serve --schedule "shop: 30 1 * * 1-5 backup --container pc_db" --listen 0.0.0.0:9188
 
 \b
-Exit codes: 0 stopped; 2 wrong use; 3 stopped, but a run had not ended; 20 storage; 40 the address is taken.
+Exit codes: 0 stopped; 2 wrong use; 3 stopped, but a run had not ended; 11 another one is at work there; 20
+storage; 40 the address is taken.
 """
 )
 
@@ -88,6 +91,19 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
             raise already_scheduled(one.name)
     address = _parse_address(listen)
     app.open_or_create_repository()
+    try:
+        with held(str(app.records / LOCK), wait=False):
+            return _serve(app, output, declared, address, grace_s)
+    except BlockingIOError as error:
+        raise LockedError(
+            _("another respaldo serve is at work on {directory}").format(directory=app.records),
+            hint=_("one starts the runs of all schedules: stop one of both"),
+        ) from error
+
+
+def _serve(
+    app: App, output: Output, declared: Sequence[Schedule], address: tuple[str, int] | None, grace_s: float
+) -> int:
     daemon = _Daemon(app=app, output=output, declared=declared)
     server = HealthServer(address, daemon.health, app.metrics_text) if address else None
     try:
@@ -117,6 +133,7 @@ class _Daemon:
     looked_s: float = field(init=False)
     problem: str | None = None
     watched_s: float | None = None
+    watching: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         starting = Starting(
@@ -154,15 +171,22 @@ class _Daemon:
             self.stopping.wait(wait_s)
 
     def _watch(self) -> None:
-        """Tell of targets that are late, and deliver what a channel did not take before, every quarter of an hour."""
+        """Every quarter of an hour tell of targets that are late, and deliver what a channel did not take before.
+
+        In a thread: a mail server that does not answer keeps no backup waiting, and no end.
+        """
         now_s = self.app.clock.monotonic_s()
-        if self.watched_s is not None and now_s - self.watched_s < WATCH_EVERY_S:
+        is_busy = self.watching is not None and self.watching.is_alive()
+        if is_busy or (self.watched_s is not None and now_s - self.watched_s < WATCH_EVERY_S):
             return
         self.watched_s = now_s
+        self.watching = threading.Thread(target=self._look, name="respaldo-watch", daemon=True)
+        self.watching.start()
+
+    def _look(self) -> None:
         try:
-            say_undelivered(
-                self.output, self.app.announcer().look(self.app.open_repository(), next_runs=self.app.next_runs())
-            )
+            announcer, repository = self.app.announcer(), self.app.open_repository()
+            say_undelivered(self.output, announcer.look(repository, next_runs=self.app.next_runs()))
         except RespaldoError as error:
             self.output.warn(error.message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,7 +26,10 @@ def install(schedule: Schedule, launch: Launch, repository: Path) -> None:
 
 
 def uninstall(schedule: Schedule, repository: Path) -> None:
-    """Remove a schedule's lines; what is not there is no error."""
+    """Remove a schedule's lines; what is not there is no error, and neither is a machine without cron: the schedule is
+    another one's then."""
+    if shutil.which("crontab") is None:
+        return
     before = _read()
     after = remove_block(before, schedule.name, repository)
     if after != before:

@@ -150,17 +150,21 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
 
 
 @contextmanager
-def held(path: str) -> Iterator[None]:
+def held(path: str, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock file, made where it is not there, while the block runs: other processes, and threads, wait for it.
 
-    It is the kernel's lock: a process that dies lets go of it.
+    It is the kernel's lock: a process that dies lets go of it. ``wait`` False: raise BlockingIOError where it is held.
     """
     with translated(path):
         make_directories(os.path.dirname(path))
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        with translated(path):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise _storage_error(error, path, reading=False) from error
         yield
     finally:
         os.close(descriptor)
