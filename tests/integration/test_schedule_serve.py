@@ -204,6 +204,11 @@ def test_failed_run_is_noted_with_its_reason_and_the_daemon_stays(tmp_path: Path
     place.rewind("gone", "2026-01-01T00:00:00.000000Z")
     with place.serve("--schedule", f"gone: {minute} * * * * backup --container no-such-container") as daemon:
         wait_for(place.runs)
+        second = place.respaldo("serve", "--listen", "off")
+        assert (second.returncode, "another respaldo serve" in second.stderr) == (11, True)
+        taken = Place(repository=tmp_path / "others", server=place.server)
+        listening = taken.respaldo("serve", "--listen", f"127.0.0.1:{daemon.port}")
+        assert (listening.returncode, str(daemon.port) in listening.stderr) == (40, True)
         assert daemon.ask("/healthz")[0] == 200
     (run,) = place.runs()
     assert (run["outcome"], run["exit_code"], "no-such-container" in run["error"]) == ("failed", 2, True)

@@ -76,8 +76,8 @@ Examples:
   respaldo serve --schedule "shop: 30 1 * * 1-5 backup --container pc_db" --listen 0.0.0.0:9188
 
 \b
-Exit codes: 0 stopped; 2 wrong use; 3 stopped, but a run had not ended; 11 another one is at work there; 20
-storage; 40 the address is taken.
+Exit codes: 0 stopped; 2 wrong use; 3 stopped, but a run had not ended; 11 another one is at work there;
+20 storage; 40 the address is taken.
 """
 )
 
