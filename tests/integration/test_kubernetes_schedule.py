@@ -84,6 +84,22 @@ def test_printed_cron_job_is_what_the_cluster_takes(kubernetes_cluster: Kubernet
         assert yaml.safe_load(done.stdout)["spec"]["schedule"] == made["spec"]["schedule"]
 
 
+def test_flat_flags_schedule_show_and_remove(kubernetes_cluster: KubernetesCluster, tmp_path: Path) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        place = ["--dir", str(tmp_path), "--force-kubernetes", "--namespace", namespace]
+
+        def flat(*words: str) -> subprocess.CompletedProcess[str]:
+            return run(kubernetes_cluster, ["backup_orchestrator.py", *words, *place], RESPALDO_LANG="en")
+
+        added = flat("--schedule", "workdays", "--pod", "postgres-0")
+        assert added.returncode == 0, added.stderr
+        (made,) = kubernetes_cluster.get("cronjobs", "--namespace", namespace)["items"]
+        assert (made["metadata"]["name"], made["spec"]["schedule"]) == ("respaldo-workdays", "0 2 * * 1-5")
+        assert "respaldo-workdays" in flat("--list-schedules").stdout
+        assert flat("--remove-schedule", "respaldo-workdays").returncode == 0
+        assert kubernetes_cluster.get("cronjobs", "--namespace", namespace)["items"] == []
+
+
 @pytest.mark.parametrize("asked", ["add", "list", "remove"])
 def test_missing_permission_is_one_line_with_the_rule_to_add(
     kubernetes_cluster: KubernetesCluster, tmp_path: Path, asked: str

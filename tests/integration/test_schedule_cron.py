@@ -133,3 +133,32 @@ def test_schedule_lost_from_the_crontab_is_warned_of(crontab: None, tmp_path: Pa
     assert (listed.returncode, "nightly is not in crontab any more" in listed.stderr) == (0, True)
     assert run(tmp_path, "schedule", "add", "nightly", "--replace", *words).returncode == 0
     assert run(tmp_path, "schedule", "list", "--environment", "docker").stderr == ""
+
+
+def test_flat_flags_schedule_show_and_remove(crontab: None, tmp_path: Path) -> None:
+    def flat(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "backup_orchestrator.py"), "--dir", "copies", *words]
+        environment = {**os.environ, "RESPALDO_LANG": "en"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    daily = flat("--schedule", "daily", "--container", "pc_db", "--notification-email", "ops@example.com")
+    assert daily.returncode == 0, daily.stderr
+    custom = ["--schedule-custom", "30 1 * * 1-5", "--schedule-prefix", "shop", "--container", "pc_db", "--force-full"]
+    assert flat(*custom).returncode == 0
+    assert flat(*custom).returncode == 2
+    lines = read_crontab().removeprefix(THEIRS).decode().splitlines()
+    assert [line[:12] for line in lines if not line.startswith("#")] == ["0 2 * * * cd", "30 1 * * 1-5"]
+    assert "RESPALDO_EMAIL_TO=ops@example.com" in lines[1]
+    token = flat("--schedule", "weekly", "--container", "pc_db", "--slack-token", SECRET)
+    assert (token.returncode, SECRET in token.stderr + read_crontab().decode(errors="replace")) == (2, False)
+    listed = {
+        one["name"]: one["command"] for one in json.loads(flat("--list-schedules", "--json", "--force-docker").stdout)
+    }
+    assert listed == {
+        "respaldo-daily": ["backup", "--container", "pc_db"],
+        "shop-custom": ["backup", "--container", "pc_db", "--type", "full"],
+    }
+    assert flat("--remove-schedule", "respaldo-daily").returncode == 0
+    assert flat("--remove-schedule", "shop-custom").returncode == 0
+    assert read_crontab() == THEIRS
+    assert flat("--remove-schedule", "shop-custom", "--force-docker").returncode == 2

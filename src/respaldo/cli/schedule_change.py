@@ -203,6 +203,8 @@ def run_remove_command(output: Output, settings: Settings, name: str, *, dry_run
 def _choose_trigger(output: Output, command: Sequence[str], settings: Settings) -> Trigger:
     """Return what suits the environment that the command will find."""
     meant = settings_of_command(command, settings)
+    if meant.environment == "kubernetes" or meant.pod:
+        return Trigger.KUBERNETES
     if meant.environment in {"docker", "local"} or meant.container or meant.host:
         return Trigger.CRONTAB
     try:
@@ -279,7 +281,11 @@ def _in_cluster(app: App, schedule: Schedule, request: AddRequest) -> Schedule:
     if request.dry_run:
         print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120), end="")
     else:
-        find_cluster(app).put(document, replace=request.replace)
+        # The pod runs beside the database that it backs up.
+        meant = settings_of_command(schedule.command, app.settings)
+        namespace = app.settings.namespace or meant.namespace
+        there = App(dataclasses.replace(app.settings, namespace=namespace), clock=app.clock)
+        find_cluster(there).put(document, replace=request.replace)
     return schedule
 
 
