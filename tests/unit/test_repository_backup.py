@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 from blake3 import blake3
@@ -367,9 +367,10 @@ def test_thousand_manifests_are_listed_at_once(tmp_path: Path) -> None:
         (directory / "manifest.json").write_bytes(encode_manifest(changed(manifest, name=name, started=started)))
     times = []
     for _attempt in range(3):
-        begun = perf_counter()
+        # Of the processor, not of the clock: other programs run at the same time.
+        begun = process_time()
         listing = repository.backups(TARGET)
-        times.append(perf_counter() - begun)
+        times.append(process_time() - begun)
     assert len(listing.manifests) == 1000
     assert [m.started for m in listing.manifests] == sorted(m.started for m in listing.manifests)
     assert min(times) < 0.25
