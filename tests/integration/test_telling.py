@@ -81,7 +81,9 @@ def test_a_backup_is_told_on_every_channel_and_no_secret_is_anywhere(told: Told)
     text = email.get_content()
     assert f"{told.respaldo.container.name}/{told.database.name}" in str(email["Subject"])
     assert "101 in 2 tables" in text
-    assert told.inbox.paths == ["/planted-ping-key/start", "/planted-ping-key", "/chat.postMessage"]
+    assert told.inbox.paths[0] == "/planted-ping-key/start"
+    # Side by side: a slow one holds up no other.
+    assert sorted(told.inbox.paths[1:]) == ["/chat.postMessage", "/planted-ping-key"]
     assert told.database.psql("SELECT string_agg(t, ',') FROM log").strip() == "before,after"
     kept = "".join(
         path.read_bytes().decode(errors="replace") for path in told.respaldo.repository.rglob("*") if path.is_file()

@@ -1,4 +1,4 @@
-"""A small repository in memory, with one full and one incremental that has a frame, a ref and a delta."""
+"""A small repository, with one full and one incremental that has a frame, a ref and a delta."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from respaldo.repository.codec import compress
 from respaldo.repository.delta import encode_delta
 from respaldo.repository.records import BackupFacts, BackupType, Decision, Series, TargetPath
 from respaldo.repository.repository import Repository
-from respaldo.storage.memory import MemoryStorage
+from respaldo.storage.base import Storage
 
 TARGET = TargetPath(instance="i", database="d")
 FACTS = BackupFacts(
@@ -25,7 +25,7 @@ OLD = b"".join(b"%d\trow\n" % i for i in range(40))
 NEW = OLD.replace(b"7", b"8")
 
 
-def fill(storage: MemoryStorage) -> Repository:
+def fill(storage: Storage) -> Repository:
     repository = Repository.open_or_create(storage, SystemClock())
     with repository.acquire(TARGET) as lease:
         for name, base in (("full", None), ("inc", "full")):

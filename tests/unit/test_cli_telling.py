@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from respaldo.storage.directory import DirectoryStorage
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
+from tests.unit.repositories import fill
 from tests.unit.test_cli_flat import ROOT, run, write_backups
 
 SECRETS = {
@@ -195,3 +197,21 @@ def test_a_secret_that_cannot_be_meant_is_not_shown(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "RESPALDO_PING_URL: ***" in done.stderr
     assert "planted" not in done.stderr
+
+
+def test_a_check_tells_of_damage_once_and_of_its_end_and_retention_of_nothing(tmp_path: Path, inbox: Inbox) -> None:
+    fill(DirectoryStorage(tmp_path / "backups"))
+    manifest = tmp_path / "backups/i/d/inc/manifest.json"
+    whole = manifest.read_bytes()
+    hook = {"SLACK_WEBHOOK_URL": f"{inbox.url}/planted-hook"}
+    manifest.write_bytes(whole[:-20])
+    assert [respaldo(tmp_path, "check", "--quick", **hook).returncode for _again in range(2)] == [13, 13]
+    manifest.write_bytes(whole)
+    assert respaldo(tmp_path, "check", "--quick", **hook).returncode == 0
+    assert respaldo(tmp_path, "retain", "--yes", **hook).returncode == 0
+    assert respaldo(tmp_path, "retain", "--dry-run", **hook).returncode == 0
+    told = [json.loads(request.body)["text"].partition("\n")[0] for request in inbox.requests]
+    assert told == [
+        ":x: *check of all targets FAILED*",
+        ":white_check_mark: *check of all targets finds all whole again*",
+    ]
