@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +39,35 @@ def deployed(
     volume = tmp_path / "volume"
     volume.mkdir()
     os.chown(volume, USER, USER)
-    with kubernetes_cluster.namespace() as namespace:
+    with kubernetes_cluster.namespace() as namespace, bound_volume(kubernetes_cluster, namespace, volume):
         pod = postgres_set(kubernetes_cluster, namespace, "postgres")
-        claim = {"namespace": namespace, "name": "respaldo-backups"}
-        kubernetes_cluster.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": namespace},
-                "spec": {
-                    "capacity": {"storage": "20Gi"},
-                    "accessModes": ["ReadWriteOnce"],
-                    "persistentVolumeReclaimPolicy": "Retain",
-                    "claimRef": claim,
-                    "hostPath": {"path": str(volume)},
-                },
-            }
-        )
         kubernetes_cluster.kubectl("apply", "--namespace", namespace, "--filename", str(MANIFESTS))
-        try:
-            yield pod, volume
-        finally:
-            kubernetes_cluster.kubectl("delete", "pv", namespace, "--wait=false", "--ignore-not-found")
+        yield pod, volume
     shutil.rmtree(volume, ignore_errors=True)
+
+
+@contextmanager
+def bound_volume(cluster: KubernetesCluster, namespace: str, directory: Path) -> Iterator[None]:
+    """Keep a volume for the claim of deploy/kubernetes/pvc.yaml in a namespace: this directory."""
+    claim = {"namespace": namespace, "name": "respaldo-backups"}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": namespace},
+            "spec": {
+                "capacity": {"storage": "20Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": claim,
+                "hostPath": {"path": str(directory)},
+            },
+        }
+    )
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "pv", namespace, "--wait=false", "--ignore-not-found")
 
 
 def run_job(pod: PostgresPod, name: str) -> str:

@@ -10,6 +10,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.documents import labelled_document
+from respaldo.cli.fleet_flags import FleetFlags, fleet_options
 from respaldo.cli.labelling import label_options
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
@@ -43,8 +44,7 @@ HOOKS = ("pre_hook", "post_hook", "pre_sql", "post_sql", "hook_timeout_s")
     help=_("override the decision [default: auto]"),
 )
 @click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
-@click.option("--all", "every_instance", is_flag=True, help=_("every database of every instance that is found"))
-@click.option("--all-databases", is_flag=True, help=_("every database of the instance"))
+@fleet_options
 @label_options
 @setting_options(*SERVER, *POLICY, *RETENTION, *HOOKS, "metrics_file")
 @json_option
@@ -55,17 +55,16 @@ def backup(
     name: str | None,
     asked: str,
     replace: bool,
-    every_instance: bool,
-    all_databases: bool,
+    fleet: FleetFlags,
     naming: LabelRequest,
     as_json: bool,
 ) -> None:
     """Back up one database into the repository."""
-    if every_instance or all_databases:
+    if fleet.is_meant:
         if name is not None or flags["database"] is not None:
             raise UsageError(
                 _("{first} and {second} contradict each other").format(
-                    first="--all" if every_instance else "--all-databases",
+                    first=fleet.name,
                     second="--name" if name is not None else "--database",
                 ),
                 hint=_("one backup of each target is made, named by the time"),
@@ -73,7 +72,7 @@ def backup(
         if not naming.is_empty:
             raise UsageError(
                 _("{first} and {second} contradict each other").format(
-                    first="--all" if every_instance else "--all-databases",
+                    first=fleet.name,
                     second="--branch, --tag, --description, --pin",
                 ),
                 hint=_("label them afterwards: respaldo version tag"),
@@ -81,7 +80,7 @@ def backup(
         from respaldo.cli.fleet import run_fleet_command
 
         settings = load_settings(context, flags)
-        run_fleet_command(context.obj, settings, asked, every_instance=every_instance, as_json=as_json)
+        run_fleet_command(context.obj, settings, asked, fleet, as_json=as_json)
         return
     settings = load_settings(context, flags)
     run_backup_command(context.obj, settings, name, asked, replace=replace, labels=naming, as_json=as_json)

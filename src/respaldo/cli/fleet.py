@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,13 +14,14 @@ from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.backup import find_oddities
 from respaldo.cli.documents import backup_document
+from respaldo.cli.fleet_flags import FleetFlags
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.events import Event, Warned
 from respaldo.language import _
 from respaldo.notify.notice import Operation
-from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, run_fleet
+from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, JobBackup, run_fleet
 from respaldo.units import format_size
 
 if TYPE_CHECKING:
@@ -27,11 +29,9 @@ if TYPE_CHECKING:
     from respaldo.postgres.server import Server
     from respaldo.repository.repository import Repository
 
-AT_ONCE = 2
-
 
 def run_fleet_command(
-    output: Output, settings: Settings, asked: str | None, *, every_instance: bool, as_json: bool
+    output: Output, settings: Settings, asked: str | None, fleet: FleetFlags, *, as_json: bool
 ) -> None:
     """Back up every database of one instance, or of every instance that is found; print a table of all.
 
@@ -39,19 +39,22 @@ def run_fleet_command(
     """
     app = App(settings)
     with Announcing(output, app, Operation.BACKUP) as announcing:
-        _run_fleet(output, app, announcing, asked, every_instance=every_instance, as_json=as_json)
+        _run_fleet(output, app, announcing, asked, fleet, as_json=as_json)
 
 
 def _run_fleet(
-    output: Output, app: App, announcing: Announcing, asked: str | None, *, every_instance: bool, as_json: bool
+    output: Output, app: App, announcing: Announcing, asked: str | None, fleet: FleetFlags, *, as_json: bool
 ) -> None:
-    repository = app.open_or_create_repository()
-    environment = app.find_environment()
-    instances = app.find_instances(environment, every=every_instance)
     lock = threading.Lock()
-    tasks = [
-        task for instance in instances for task in _tasks(app, repository, environment, instance, asked, output, lock)
-    ]
+    environment = app.find_environment()
+    if fleet.as_jobs:
+        from respaldo.cli.fleet_jobs import plan_jobs
+
+        plan: Callable[[Server, str], FleetBackup | JobBackup] = plan_jobs(app, environment, fleet, asked)
+    else:
+        plan = partial(_back_up, app, app.open_or_create_repository(), asked, output, lock)
+    instances = app.find_instances(environment, every=fleet.every_instance)
+    tasks = [task for instance in instances for task in _tasks(app, environment, instance, plan)]
     if not tasks:
         raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
     output.line(environment.name, _("{count} targets").format(count=len(tasks)))
@@ -60,7 +63,7 @@ def _run_fleet(
         with lock:
             output.line("", f"{result.instance}/{result.database}  {_outcome(result)}")
 
-    results = run_fleet(tasks, at_once=AT_ONCE, told=told)
+    results = run_fleet(tasks, at_once=fleet.limit, told=told)
     output.targets += [f"{result.instance}/{result.database}" for result in results]
     output.backups += [result.manifest for result in results if result.manifest]
     for result in results:
@@ -75,18 +78,15 @@ def _run_fleet(
             _("{count} of {all} failed: {names}").format(count=len(failed), all=len(results), names=", ".join(failed)),
             hint=_("the table says why; the others are committed"),
         )
-    if any(result.backup and result.backup.failures for result in results):
+    if any(made.failures for result in results if (made := result.backup or result.job)):
         raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
 def _tasks(
     app: App,
-    repository: Repository,
     environment: Environment,
     instance: Instance,
-    asked: str | None,
-    output: Output,
-    lock: threading.Lock,
+    back_up: Callable[[Server, str], FleetBackup | JobBackup],
 ) -> Iterator[FleetTask]:
     """Yield a task for each database of an instance; one that fails where the instance cannot even be asked."""
     try:
@@ -96,8 +96,7 @@ def _tasks(
         yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
         return
     for database in databases:
-        run = partial(_back_up, app, repository, server, database, asked, output, lock)
-        yield FleetTask(instance=instance.name, database=database, run=run)
+        yield FleetTask(instance=instance.name, database=database, run=partial(back_up, server, database))
 
 
 def list_databases(server: Server) -> list[str]:
@@ -122,11 +121,11 @@ def _fail(error: RespaldoError) -> FleetBackup:
 def _back_up(
     app: App,
     repository: Repository,
-    server: Server,
-    database: str,
     asked: str | None,
     output: Output,
     lock: threading.Lock,
+    server: Server,
+    database: str,
 ) -> FleetBackup:
     from respaldo.operations.backup import run_backup
     from respaldo.operations.hooks import run_hooked
@@ -170,7 +169,8 @@ def _back_up(
 def _announce(announcing: Announcing, result: FleetResult) -> None:
     target, backup = f"{result.instance}/{result.database}", result.backup
     if backup is None:
-        announcing.note(target=target, error=result.error)
+        warnings = result.job.failures if result.job else ()
+        announcing.note(target=target, error=result.error, warnings=warnings)
         return
     announcing.note(
         target=target,
@@ -184,24 +184,36 @@ def _announce(announcing: Announcing, result: FleetResult) -> None:
 def _outcome(result: FleetResult) -> str:
     if result.error is not None:
         return _("FAILED: {reason}").format(reason=result.error.message)
+    if result.job is not None:
+        return f"{result.job.name}  {format_size(result.job.stored_bytes)}"
     manifest = result.manifest
     return f"{manifest.name}  {format_size(manifest.totals.stored_bytes)}" if manifest else ""
 
 
+def _type(result: FleetResult) -> str:
+    if result.job is not None:
+        return _(result.job.type)
+    return _(result.manifest.type.value) if result.manifest else ""
+
+
 def _table(results: Sequence[FleetResult]) -> str:
     header = [_("target"), _("type"), _("outcome")]
-    rows = [
-        [f"{one.instance}/{one.database}", _(one.manifest.type.value) if one.manifest else "", _outcome(one)]
-        for one in results
-    ]
+    rows = [[f"{one.instance}/{one.database}", _type(one), _outcome(one)] for one in results]
     return format_table([header, *rows])
+
+
+def _backup_document(result: FleetResult) -> dict[str, Any] | None:
+    if result.job is not None:
+        document: dict[str, Any] = json.loads(result.job.document)
+        return document
+    return backup_document(result.manifest) if result.manifest else None
 
 
 def _document(result: FleetResult) -> dict[str, object]:
     return {
         "instance": result.instance,
         "database": result.database,
-        "backup": backup_document(result.manifest) if result.manifest else None,
+        "backup": _backup_document(result),
         "anomalies": [one.text for one in result.backup.anomalies] if result.backup else [],
         "error": result.error.message if result.error else None,
         "hint": result.error.hint if result.error else None,

@@ -111,6 +111,13 @@ class Api:
             if not follow:
                 return items
 
+    def text(self, path: str, query: Query = ()) -> str:
+        """Return what is no document, a pod's log for instance; raise as ``get`` does."""
+        answer = self._repeat(lambda: self._attempt(f"{path}?{urlencode(query)}" if query else path, ANSWER_S))
+        if answer.status != 200:
+            raise self._refused(answer)
+        return answer.body.decode("utf-8", "replace")
+
     def send(self, method: str, path: str, document: Mapping[str, Any] | None = None, query: Query = ()) -> None:
         """Create (POST), apply (PATCH) or delete an object; raise as ``get`` does.
 

@@ -16,7 +16,12 @@ _FORBIDDEN: Final = re.compile(
     r'(?: in the namespace "(?P<namespace>[\w.-]+)")?'
 )
 
-_VERBS: Final = {"pods/exec": "get, create", "cronjobs": "get, list, create, patch, delete"}
+_VERBS: Final = {
+    "pods/exec": "get, create",
+    "pods/log": "get",
+    "cronjobs": "get, list, create, patch, delete",
+    "jobs": "get, create, delete",
+}
 """What respaldo does with a resource; with others it looks."""
 
 

@@ -23,21 +23,34 @@ class FleetBackup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobBackup:
+    """A backup that a Job of a cluster has committed, where its manifest may be out of our reach. ``document``: the
+    JSON that it printed; ``failures`` as a ``FleetBackup`` has them."""
+
+    name: str
+    type: str
+    stored_bytes: int
+    document: str
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetTask:
     """One target by the name that a person knows, and what backs it up. Tasks of one instance share ``instance``."""
 
     instance: str
     database: str
-    run: Callable[[], FleetBackup]
+    run: Callable[[], FleetBackup | JobBackup]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetResult:
-    """What came of one target: exactly one of ``backup`` and ``error``."""
+    """What came of one target: exactly one of ``backup``, ``job`` and ``error``."""
 
     instance: str
     database: str
     backup: FleetBackup | None = None
+    job: JobBackup | None = None
     error: RespaldoError | None = None
 
     @property
@@ -55,7 +68,13 @@ def run_fleet(
 
     def run(task: FleetTask) -> FleetResult:
         try:
-            result = FleetResult(instance=task.instance, database=task.database, backup=task.run())
+            made = task.run()
+            result = FleetResult(
+                instance=task.instance,
+                database=task.database,
+                backup=made if isinstance(made, FleetBackup) else None,
+                job=made if isinstance(made, JobBackup) else None,
+            )
         except RespaldoError as error:
             result = FleetResult(instance=task.instance, database=task.database, error=error)
         told(result)

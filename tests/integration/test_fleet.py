@@ -1,0 +1,43 @@
+"""Every database of every container that is found: one that fails stops no other, and new ones are taken up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import ContainerFactory
+from tests.integration.conftest import Respaldo
+
+TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
+
+
+def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: ContainerFactory, tmp_path: Path) -> None:
+    label = f"respaldo.test.fleet={tmp_path.name}"
+    good, bad = (postgres_container(15, run_args=("--label", label)) for _number in range(2))
+    words = ["backup", "--environment", "docker", "--all", "--labels", label]
+    respaldo = Respaldo(repository=tmp_path, container=good)
+    good.psql("CREATE DATABASE una", "postgres")
+    good.psql("CREATE DATABASE otra", "postgres")
+    for database in ("una", "otra"):
+        good.psql(TABLE, database)
+    bad.psql("CREATE DATABASE cerrada", "postgres")
+    bad.psql("CREATE TABLE t (n int); CHECKPOINT", "cerrada")
+    bad.exec(["sh", "-c", "rm $PGDATA/$(psql -XAtU postgres -d cerrada -c \"SELECT pg_relation_filepath('t')\")"])
+    ended = respaldo.run(*words, "--json", "--at-once", "3")
+    assert ended.status == 1
+    told = {(one["instance"], one["database"]): one for one in json.loads(ended.out)}
+    failed = (bad.name, "cerrada")
+    assert {(good.name, "una"), (good.name, "otra"), failed} <= set(told)
+    assert [one for one, result in told.items() if result["error"]] == [failed]
+    assert told[good.name, "una"]["backup"]["rows"] == 1000
+    assert f"{bad.name}/cerrada" in ended.err
+    # A database that is new, and a container that does not run: the one is taken up, the other told.
+    good.psql("CREATE DATABASE nueva", "postgres")
+    good.psql(TABLE, "nueva")
+    bad.stop()
+    ended = respaldo.run(*words)
+    assert ended.status == 1
+    table = {line.split()[0]: line for line in ended.out.splitlines()}
+    assert "backup_" in table[f"{good.name}/nueva"]
+    assert "backup_" not in table[f"{bad.name}/*"]
+    assert {one["database"] for one in respaldo.list()} >= {"una", "otra", "nueva"}
