@@ -107,7 +107,7 @@ def test_job_that_cannot_do_it_is_told_with_its_reason(
 
 def test_cron_job_of_a_fleet_takes_up_new_databases_with_the_role_shipped(fleet: Fleet, tmp_path: Path) -> None:
     place = ("--namespace", fleet.namespace)
-    fleet.cluster.kubectl("delete", "pod", "rota", *place, "--wait=false")
+    fleet.cluster.kubectl("delete", "pod", "rota", *place, "--wait=true")
     fleet.first.psql("CREATE DATABASE nueva", "postgres")
     fleet.first.psql(TABLE, "nueva")
     fleet.cluster.kubectl("create", "job", "--from=cronjob/respaldo-fleet", "noche", *place)
