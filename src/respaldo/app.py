@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from respaldo.operations.status import TargetStatus
     from respaldo.operations.summary import SummaryPolicy
     from respaldo.postgres.connection import ConnectionOverrides
-    from respaldo.postgres.server import Server
+    from respaldo.postgres.server import Server, ServerFacts
 
 
 class App:
@@ -77,10 +77,7 @@ class App:
 
     def find_instances(self, environment: Environment, *, every: bool) -> Sequence[Instance]:
         """Return the instance that the settings mean; or every one that looks like PostgreSQL, running or not."""
-        from respaldo.environments.detect import choose
-
-        query = self._query(environment)
-        return environment.find(query) if every else [choose(environment, query)]
+        return environment.find(self._query(environment)) if every else [self._choose(environment)]
 
     def connect(self, environment: Environment, instance: Instance) -> Server:
         """Connect to an instance, to whichever of its databases is always there."""
@@ -255,15 +252,21 @@ class App:
         return detect(self._environments(), forced)
 
     def _find_instance(self) -> tuple[Environment, Instance]:
-        from respaldo.environments.detect import choose
-
         environment = self.find_environment()
-        return environment, choose(environment, self._query(environment))
+        return environment, self._choose(environment)
+
+    def _choose(self, environment: Environment) -> Instance:
+        from respaldo.operations.members import choose_member
+
+        def ask(instance: Instance) -> ServerFacts:
+            return self.connect(environment, instance).facts
+
+        return choose_member(environment, self._query(environment), ask, wants_standby=self.settings.standby)
 
     def _query(self, environment: Environment) -> InstanceQuery:
         settings = self.settings
         name = settings.pod if environment.name == "kubernetes" else settings.container
-        return InstanceQuery(name=name, labels=settings.labels or {})
+        return InstanceQuery(name=name, labels=settings.labels or {}, standby=settings.standby)
 
     def _environments(self) -> Sequence[Environment]:
         from respaldo.environments.docker import DockerEnvironment

@@ -77,9 +77,10 @@ def apply(kubernetes_cluster: KubernetesCluster, namespace: str) -> Iterator[Any
         yield make
 
 
-def read_to_status(process: Process) -> int:
-    while process.read():
-        pass
+def read_to_status(process: Process, into: bytearray | None = None) -> int:
+    while data := process.read():
+        if into is not None:
+            into += data
     return process.wait()
 
 

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ContainerFactory
-from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
+from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, claimed_volume, postgres_set
 
 ROOT = Path(__file__).parents[2]
 SHOP = """
@@ -23,7 +24,7 @@ CREATE TABLE pedidos (id bigserial PRIMARY KEY, usuario int REFERENCES usuarios,
 INSERT INTO usuarios SELECT n, 'Ñandú ' || n FROM generate_series(1, 500) n;
 INSERT INTO pedidos (usuario, nota, imagen, hecho)
 SELECT n % 500 + 1, repeat(md5(n::text), 8), decode(md5(n::text), 'hex'), '2026-01-01'::timestamptz + n * interval '1s'
-  FROM generate_series(1, 200000) n;
+  FROM generate_series(1, 60000) n;
 CREATE INDEX ON pedidos (hecho);
 CREATE VIEW ultimos AS SELECT * FROM pedidos ORDER BY hecho DESC LIMIT 10;
 """
@@ -81,17 +82,19 @@ def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_
     assert json.loads(done.stdout)["type"] == "incremental"
 
 
-def test_pod_and_volume_lost_come_back_from_the_backup_here_and_in_docker(
+def test_claim_and_pod_lost_come_back_from_the_backup_here_and_in_docker(
     kubernetes_cluster: KubernetesCluster, postgres_container: ContainerFactory, tmp_path: Path
 ) -> None:
-    with kubernetes_cluster.namespace() as namespace:
-        pod = postgres_set(kubernetes_cluster, namespace, "perdida")
+    with kubernetes_cluster.namespace() as namespace, ExitStack() as stack:
+        volume = stack.enter_context(claimed_volume(kubernetes_cluster, namespace, "datos"))
+        pod = postgres_set(kubernetes_cluster, namespace, "perdida", claim="datos")
         pod.psql(SHOP)
         was = pod.contents()
         place = ["--pod", pod.name, "--namespace", namespace]
         backup = respaldo(pod, tmp_path, "backup", *place, "--json")
-        # An emptyDir goes with its pod: the StatefulSet makes both again, empty.
+        kubernetes_cluster.kubectl("delete", "pvc", "datos", "--namespace", namespace, "--wait=false")
         kubernetes_cluster.kubectl("delete", "pod", pod.name, "--namespace", namespace, "--wait=true")
+        volume.renew()
         kubernetes_cluster.wait_ready(namespace, pod.name)
         assert pod.psql("SELECT count(*) FROM pg_class WHERE relname = 'pedidos'") == "0"
         respaldo(pod, tmp_path, "restore", "latest", *place, "--yes", "--json")

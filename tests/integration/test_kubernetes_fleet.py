@@ -15,6 +15,7 @@ import pytest
 from tests.integration.test_kubernetes import respaldo, run
 from tests.integration.test_kubernetes_manifests import MANIFESTS, USER, bound_volume, image
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
+from tests.rig.requirements import require
 
 __all__ = ["image"]  # a fixture
 TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
@@ -34,8 +35,7 @@ def fleet(
     kubernetes_cluster: KubernetesCluster, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
     """Two servers, one of them with two databases, and a pod that looks like a third and serves nothing."""
-    if os.geteuid() != 0:
-        pytest.skip("the volume's owner takes root")
+    require("root", None if os.geteuid() == 0 else "this user is not root")
     volume = tmp_path_factory.mktemp("volume")
     os.chown(volume, USER, USER)
     with kubernetes_cluster.namespace() as namespace, bound_volume(kubernetes_cluster, namespace, volume):

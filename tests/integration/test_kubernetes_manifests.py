@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.integration.test_kubernetes import SHOP, respaldo
+from tests.integration.test_kubernetes import SHOP, respaldo, run
 from tests.rig.engine import RigError, docker
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
 from tests.rig.kube_image import IMAGE, ensure_image
+from tests.rig.requirements import require
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 USER = 65532
@@ -31,13 +33,13 @@ def image(kubernetes_cluster: KubernetesCluster) -> str:
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def deployed(
-    kubernetes_cluster: KubernetesCluster, image: str, as_root: None, tmp_path: Path
+    kubernetes_cluster: KubernetesCluster, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[PostgresPod, Path]]:
     """A database, a volume for the claim, and all the manifests in one namespace; the volume's directory."""
-    volume = tmp_path / "volume"
-    volume.mkdir()
+    require("root", None if os.geteuid() == 0 else "this user is not root")
+    volume = tmp_path_factory.mktemp("volume")
     os.chown(volume, USER, USER)
     with kubernetes_cluster.namespace() as namespace, bound_volume(kubernetes_cluster, namespace, volume):
         pod = postgres_set(kubernetes_cluster, namespace, "postgres")
@@ -125,6 +127,53 @@ def test_role_allows_nothing_more(deployed: tuple[PostgresPod, Path]) -> None:
             assert not can(verb, resource), f"{verb} {resource}"
     for verb in ("create", "delete", "update", "patch", "watch"):
         assert not can(verb, "pods"), verb
+
+
+def test_list_of_what_the_account_can_do_holds_nothing_more(deployed: tuple[PostgresPod, Path]) -> None:
+    pod, _volume = deployed
+
+    def listed(account: str) -> set[tuple[str, ...]]:
+        user = f"system:serviceaccount:{pod.namespace}:{account}"
+        said = pod.cluster.kubectl("auth", "can-i", "--list", f"--as={user}", "--namespace", pod.namespace).decode()
+        return {tuple(line.split()) for line in said.splitlines()[1:]}
+
+    granted = listed("respaldo") - listed("default")  # what every account may
+    assert granted == {
+        ("pods", "[]", "[]", "[get", "list]"),
+        ("pods/exec", "[]", "[postgres-0]", "[create", "get]"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "rule"),
+    [
+        ("[]", '{apiGroups: [""], resources: [pods], verbs: [get, list]}'),
+        (
+            '[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]',
+            '{apiGroups: [""], resources: [pods/exec], verbs: [get, create]}',
+        ),
+    ],
+)
+def test_permission_that_is_missing_is_told_with_the_rule_to_add(
+    deployed: tuple[PostgresPod, Path], tmp_path: Path, rules: str, rule: str
+) -> None:
+    pod, _volume = deployed
+    place = ("--namespace", pod.namespace)
+    pod.cluster.kubectl("patch", "role", "respaldo", *place, "--type=merge", "--patch", f'{{"rules": {rules}}}')
+    token = pod.cluster.kubectl("create", "token", "respaldo", *place).decode().strip()
+    document = yaml.safe_load(pod.cluster.kubeconfig.read_text())
+    document["users"][0]["user"] = {"token": token}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(document))
+    words = ["-m", "respaldo", "--repository", str(tmp_path / "r"), "backup", "--pod", pod.name, *place]
+    done = run(pod.cluster, words, KUBECONFIG=str(kubeconfig), RESPALDO_LANG="en")
+    assert done.returncode == 40
+    error, hint = done.stderr.splitlines()[-2:]
+    assert error.startswith("error: the cluster at ")
+    assert f"in the namespace {pod.namespace}, bound to this login, the rule {rule}" in hint
+    pod.cluster.kubectl("apply", *place, "--filename", str(MANIFESTS / "rbac.yaml"))
+    done = run(pod.cluster, words, KUBECONFIG=str(kubeconfig), RESPALDO_LANG="en")
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_permission_is_one_line_with_the_rule_to_add(deployed: tuple[PostgresPod, Path]) -> None:

@@ -33,7 +33,7 @@ def test_database_moves_to_the_cluster_and_back(
 ) -> None:
     container = postgres_container(15)
     container.psql("CREATE DATABASE tienda", "postgres")
-    container.psql(SHOP.replace("200000", "20000") + ROLES, "tienda")
+    container.psql(SHOP.replace("60000", "20000") + ROLES, "tienda")
     was = contents(container, "tienda")
     with kubernetes_cluster.namespace() as namespace:
         pod = postgres_set(kubernetes_cluster, namespace, "destino")

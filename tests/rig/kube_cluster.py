@@ -220,8 +220,71 @@ class PostgresPod:
         return sorted(line for line in lines if not line.startswith((b"\\restrict", b"\\unrestrict")))
 
 
-def postgres_set(cluster: KubernetesCluster, namespace: str, name: str, **options: Any) -> PostgresPod:
-    """Make a StatefulSet of one PostgreSQL 15, its password in a Secret, and wait until it serves."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedVolume:
+    """A claim of a namespace, bound to a directory of the node."""
+
+    cluster: KubernetesCluster
+    namespace: str
+    claim: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}-{self.claim}"
+
+    def make(self) -> None:
+        """Make volume and claim, the directory empty."""
+        claim = {"namespace": self.namespace, "name": self.claim}
+        spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        directory = {"path": f"/var/tmp/{self.name}-{next(_numbers)}", "type": "DirectoryOrCreate"}
+        volume = {"persistentVolumeReclaimPolicy": "Retain", "claimRef": claim, "hostPath": directory}
+        wanted = {
+            "accessModes": spec["accessModes"],
+            "storageClassName": "",
+            "volumeName": self.name,
+            "resources": {"requests": spec["capacity"]},
+        }
+        self.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": self.name},
+                "spec": {**spec, **volume},
+            },
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim, "spec": wanted},
+        )
+
+    def renew(self) -> None:
+        """Once the claim is deleted, make it again, with another directory."""
+        self.remove()
+        self.make()
+
+    def remove(self) -> None:
+        """Delete both, and the directories where they are on this machine."""
+        place = ("--namespace", self.namespace)
+        self.cluster.kubectl("delete", "pvc", self.claim, *place, "--ignore-not-found", "--timeout=60s")
+        self.cluster.kubectl("delete", "pv", self.name, "--ignore-not-found", "--timeout=60s")
+        for directory in Path("/var/tmp").glob(f"{self.name}-*") if self.cluster.is_own else ():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def claimed_volume(cluster: KubernetesCluster, namespace: str, claim: str) -> Iterator[ClaimedVolume]:
+    """Give a claim of a volume of its own; the pods that use it go first."""
+    volume = ClaimedVolume(cluster=cluster, namespace=namespace, claim=claim)
+    volume.make()
+    try:
+        yield volume
+    finally:
+        cluster.kubectl("delete", "statefulset", "--all", "--namespace", namespace, "--cascade=foreground")
+        volume.remove()
+
+
+def postgres_set(
+    cluster: KubernetesCluster, namespace: str, name: str, *, claim: str | None = None, **options: Any
+) -> PostgresPod:
+    """Make a StatefulSet of one PostgreSQL 15, its password in a Secret, and wait until it serves. ``claim``: where its
+    data is; without it they go with the pod."""
     cluster.load("postgres:15")
     metadata = {"name": name, "namespace": namespace}
     reference = {"secretKeyRef": {"name": name, "key": "password"}}
@@ -238,7 +301,7 @@ def postgres_set(cluster: KubernetesCluster, namespace: str, name: str, **option
         "postgres:15",
         environment=settings,
         probe=probe,
-        volumes=[{"name": "data", "emptyDir": {}}],
+        volumes=[{"name": "data", **({"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}})}],
         mounts=[{"name": "data", "mountPath": "/data"}],
         **options,
     )
@@ -296,3 +359,36 @@ def stateful_set(
             },
         },
     }
+
+
+_REPLICA = r"""
+case $(hostname) in *-0)
+  printf '%s\n' 'local all all trust' 'host all,replication all all scram-sha-256' >/tmp/hba && chmod 0644 /tmp/hba
+  exec docker-entrypoint.sh postgres -c listen_addresses=* -c hba_file=/tmp/hba ;;
+esac
+mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 0700 "$PGDATA"
+export HOME=/tmp PGPASSWORD=$POSTGRES_PASSWORD
+as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
+until $as_postgres pg_basebackup --write-recovery-conf --checkpoint=fast --no-sync --pgdata="$PGDATA" \
+  --host="$PRIMARY_SERVICE_HOST" --username=postgres
+do sleep 0.5; rm -rf "$PGDATA"/*; done
+exec $as_postgres postgres -c hba_file="$PGDATA/pg_hba.conf" -c max_standby_streaming_delay=1s
+"""
+
+
+def replicated_set(cluster: KubernetesCluster, namespace: str, name: str) -> tuple[PostgresPod, PostgresPod]:
+    """Make a StatefulSet of a primary and a streaming standby, as a person would by hand, and wait until both serve.
+
+    The standby cancels what its replay meets after a second. No label tells which of them is which.
+    """
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "primary", "namespace": namespace},
+        "spec": {"selector": {"statefulset.kubernetes.io/pod-name": f"{name}-0"}, "ports": [{"port": 5432}]},
+    }
+    cluster.apply(service)  # there is no DNS: pods that are made from now on have its address as a variable
+    primary = postgres_set(cluster, namespace, name, command=["bash", "-c", _REPLICA], replicas=2)
+    standby = PostgresPod(cluster=cluster, namespace=namespace, name=f"{name}-1", database=primary.database)
+    cluster.wait_ready(namespace, standby.name)
+    return primary, standby

@@ -17,7 +17,8 @@ from respaldo.environments.kubernetes_jobs import JobEnd
 from respaldo.environments.local import LocalEnvironment
 from respaldo.errors import EnvironmentFailedError, RespaldoError, UsageError
 from respaldo.language import _
-from respaldo.operations.fleet_jobs import JobSurroundings, read_job_end, write_job
+from respaldo.operations.fleet_jobs import read_job_end, write_job
+from respaldo.schedule.cronjob import Surroundings
 
 FLEET = FleetFlags(every_instance=True, as_jobs=True)
 MADE = {"name": "backup_1", "type": "full", "stored_bytes": 12, "warnings": ["{"]}
@@ -31,7 +32,7 @@ class FakeKubernetes(KubernetesEnvironment):
 
 
 def test_job_runs_as_nobody_with_nothing_but_what_it_needs() -> None:
-    around = JobSurroundings(image="i", claim="c", account="a", secret="s", variables={"RETENTION_DAILY": "3"})
+    around = Surroundings(image="i", claim="c", account="a", secret="s", variables={"RETENTION_DAILY": "3"})
     spec = write_job("n", ["backup"], around)["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
@@ -49,9 +50,7 @@ def test_password_is_not_written_into_a_job() -> None:
     assert "--job-secret" in (caught.value.hint or "")
     settings = Settings(password="hunter2", user="ana", retention_daily=3, pod="p", repository="/x")
     plan = plan_jobs(App(settings), FakeKubernetes({}), FleetFlags(all_databases=True, job_secret="s"), None)
-    around = next(
-        cell.cell_contents for cell in plan.__closure__ or () if isinstance(cell.cell_contents, JobSurroundings)
-    )
+    around = next(cell.cell_contents for cell in plan.__closure__ or () if isinstance(cell.cell_contents, Surroundings))
     assert "hunter2" not in json.dumps(write_job("n", [], around))
     assert {
         "RESPALDO_USER": "ana",

@@ -46,7 +46,7 @@ HOOKS = ("pre_hook", "post_hook", "pre_sql", "post_sql", "hook_timeout_s")
 @click.option("--replace", is_flag=True, help=_("replace the backup of that name, once the new one is committed"))
 @fleet_options
 @label_options
-@setting_options(*SERVER, *POLICY, *RETENTION, *HOOKS, "metrics_file")
+@setting_options(*SERVER, "standby", *POLICY, *RETENTION, *HOOKS, "metrics_file")
 @json_option
 @click.pass_context
 def backup(

@@ -54,7 +54,7 @@ def _run_fleet(
     else:
         plan = partial(_back_up, app, app.open_or_create_repository(), asked, output, lock)
     instances = app.find_instances(environment, every=fleet.every_instance)
-    tasks = [task for instance in instances for task in _tasks(app, environment, instance, plan)]
+    tasks = list(_tasks(app, environment, instances, plan, output))
     if not tasks:
         raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
     output.line(environment.name, _("{count} targets").format(count=len(tasks)))
@@ -85,18 +85,34 @@ def _run_fleet(
 def _tasks(
     app: App,
     environment: Environment,
-    instance: Instance,
+    instances: Sequence[Instance],
     back_up: Callable[[Server, str], FleetBackup | JobBackup],
+    output: Output,
 ) -> Iterator[FleetTask]:
-    """Yield a task for each database of an instance; one that fails where the instance cannot even be asked."""
-    try:
-        server = app.connect(environment, instance)
-        databases = list_databases(server)
-    except RespaldoError as error:
-        yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
-        return
-    for database in databases:
-        yield FleetTask(instance=instance.name, database=database, run=partial(back_up, server, database))
+    """Yield a task for each database of each instance; one that fails where an instance cannot even be asked. Of
+    replicas one is read."""
+    from respaldo.operations.members import one_of_each
+
+    servers: list[Server] = []
+    for instance in instances:
+        try:
+            servers.append(app.connect(environment, instance))
+        except RespaldoError as error:
+            yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
+    facts = [(server.runner.instance, server.facts) for server in servers]
+    kept = one_of_each(facts, wants_standby=app.settings.standby)
+    for server in servers:
+        instance = server.runner.instance
+        if instance not in kept:
+            output.line("", _("{name} is left out: another of its replicas is read").format(name=instance.name))
+            continue
+        try:
+            databases = list_databases(server)
+        except RespaldoError as error:
+            yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
+            continue
+        for database in databases:
+            yield FleetTask(instance=instance.name, database=database, run=partial(back_up, server, database))
 
 
 def list_databases(server: Server) -> list[str]:

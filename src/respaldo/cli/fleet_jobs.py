@@ -13,7 +13,8 @@ from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.language import _, choose_language
 from respaldo.operations.fleet import JobBackup
-from respaldo.operations.fleet_jobs import JobSurroundings, back_up_by_job
+from respaldo.operations.fleet_jobs import back_up_by_job
+from respaldo.schedule.cronjob import Surroundings
 
 if TYPE_CHECKING:
     from respaldo.environments.base import Environment
@@ -58,7 +59,7 @@ def plan_jobs(
         )
     api, namespace = cast("KubernetesEnvironment", environment).place()
     jobs = ClusterJobs(api, namespace)
-    around = JobSurroundings(
+    around = Surroundings(
         image=fleet.job_image,
         claim=fleet.job_claim,
         account=fleet.job_account,

@@ -100,6 +100,14 @@ class Settings(TellingSettings):
         kind="K=V[,K=V]",
         summary=N_("labels that the container or the pod has"),
     )
+    standby: bool = setting(
+        False,
+        parse_truth,
+        "RESPALDO_STANDBY",
+        flag="--standby",
+        kind="",
+        summary=N_("of replicas read a standby, its replay held meanwhile, instead of the primary"),
+    )
     host: str | None = setting(
         None,
         parse_text,

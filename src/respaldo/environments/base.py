@@ -40,10 +40,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceQuery:
-    """What a person said about which instance; empty fields say nothing."""
+    """What a person said about which instance; empty fields say nothing. ``standby``: of a set whose labels tell, the
+    standbys instead of the primary."""
 
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from respaldo.environments.kubernetes_pods import (
     looks_like_server,
     named,
     only_primaries,
+    only_standbys,
     parse_pod,
     split_name,
 )
@@ -66,16 +67,17 @@ class KubernetesEnvironment(Environment):
             raise EnvironmentFailedError(error.message, hint=error.hint) from error
 
     def find(self, query: InstanceQuery) -> Sequence[Instance]:
+        leave = only_standbys if query.standby else only_primaries
         if query.name is not None:
             pods, is_set = self._find_named(query.name)
-            pods = only_primaries(pods) if is_set else pods
+            pods = leave(pods) if is_set else pods
         else:
             pods, is_set = self._list_pods(), True
             if not query.labels:
                 pods = [pod for pod in pods if looks_like_server(pod)]
-            pods = only_primaries(pods)
+            pods = leave(pods)
         pods = [pod for pod in pods if query.labels.items() <= pod.labels.items()]
-        found = self._describe_sets(pods) if is_set else self._describe(pods)
+        found = self._describe_sets(pods) if is_set and not query.standby else self._describe(pods)
         return sorted(found, key=lambda instance: (instance.name, instance.id))
 
     def list_names(self) -> Sequence[str]:

@@ -223,6 +223,13 @@ def only_primaries(pods: Sequence[Pod]) -> list[Pod]:
     return [pod for pod in kept if not (pod.is_deleted and (pod.namespace, pod.steady_name) in living)]
 
 
+def only_standbys(pods: Sequence[Pod]) -> list[Pod]:
+    """Leave out the primary of every set whose labels tell its standbys."""
+    with_standby = {(pod.namespace, pod.set_name) for pod in pods if pod.is_standby and not pod.is_deleted}
+    kept = [pod for pod in pods if not pod.is_deleted]
+    return [pod for pod in kept if pod.is_standby or (pod.namespace, pod.set_name) not in with_standby]
+
+
 def lacks_primary(pods: Sequence[Pod]) -> bool:
     """Tell whether these pods of one set are several standbys, and nothing else: in the middle of a failover."""
     return len(pods) > 1 and all(pod.is_standby for pod in pods)

@@ -13,6 +13,7 @@ from respaldo.events import Listener, TypeDecided, Warned
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.reading import Reading
+from respaldo.postgres.replay import paused_replay
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
 from respaldo.repository.format import check_backup_name
@@ -54,7 +55,7 @@ def run_backup(
         check_backup_name(request.name)
     started = clock.now()
     failed: set[str] = set()
-    with repository.acquire(target) as lease:
+    with repository.acquire(target) as lease, paused_replay(server, lambda said: listen(Warned(message=said))):
         repository.sweep(target, lease)
         name = request.name if request.name is not None else _free_name(repository, target, started)
         while True:

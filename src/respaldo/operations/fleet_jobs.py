@@ -5,69 +5,23 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Final
 
 from respaldo.environments.kubernetes_jobs import ClusterJobs, JobEnd
 from respaldo.errors import DONE_WITH_WARNINGS, EnvironmentFailedError, RespaldoError
 from respaldo.language import _
 from respaldo.operations.fleet import JobBackup
+from respaldo.schedule.cronjob import LABELS as OURS
+from respaldo.schedule.cronjob import Surroundings, write_pod
 
-LABELS: Final = {"app.kubernetes.io/name": "respaldo", "app.kubernetes.io/component": "fleet"}
+LABELS: Final = {**OURS, "app.kubernetes.io/component": "fleet"}
 #: Of a Job that nobody came back for, an hour after its end.
 KEPT_S: Final = 3600
-USER: Final = 65532
-"""The user of deploy/image/Dockerfile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSurroundings:
-    """What every Job is given: the names of an image, a claim, an account, and a Secret whose keys become its
-    variables. ``variables`` stand in the document for all to read: no secret is among them."""
-
-    image: str
-    claim: str
-    account: str
-    secret: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-
-def write_job(name: str, command: Sequence[str], around: JobSurroundings) -> dict[str, Any]:
+def write_job(name: str, command: Sequence[str], around: Surroundings) -> dict[str, Any]:
     """Return the Job: one pod, tried once, and again only where the cluster itself took the pod away."""
-    container: dict[str, Any] = {
-        "name": "respaldo",
-        "image": around.image,
-        "imagePullPolicy": "IfNotPresent",
-        "args": list(command),
-        "env": [{"name": key, "value": value} for key, value in around.variables.items()],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "volumeMounts": [{"name": "backups", "mountPath": "/backups"}, {"name": "tmp", "mountPath": "/tmp"}],
-    }
-    if around.secret:
-        container["envFrom"] = [{"secretRef": {"name": around.secret}}]
-    pod = {
-        "serviceAccountName": around.account,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 120,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [
-            {"name": "backups", "persistentVolumeClaim": {"claimName": around.claim}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
-    }
     disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     return {
         "apiVersion": "batch/v1",
@@ -77,12 +31,12 @@ def write_job(name: str, command: Sequence[str], around: JobSurroundings) -> dic
             "backoffLimit": 0,
             "podFailurePolicy": {"rules": [disrupted]},
             "ttlSecondsAfterFinished": KEPT_S,
-            "template": {"metadata": {"labels": LABELS}, "spec": pod},
+            "template": {"metadata": {"labels": LABELS}, "spec": write_pod(command, around)},
         },
     }
 
 
-def back_up_by_job(jobs: ClusterJobs, command: Sequence[str], around: JobSurroundings) -> JobBackup:
+def back_up_by_job(jobs: ClusterJobs, command: Sequence[str], around: Surroundings) -> JobBackup:
     """Back one target up by a Job; raise what it failed with."""
     name = f"respaldo-fleet-{secrets.token_hex(6)}"
     return read_job_end(jobs.run(write_job(name, command, around)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ USER: Final = 65532
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a CronJob's pod is given: the names of an image, a claim, an account, and a Secret whose keys become its
-    variables. ``variables`` stand in the manifest for all to read."""
+    """What the pod of a CronJob or a Job is given: the names of an image, a claim, an account, and a Secret whose keys
+    become its variables. ``variables`` stand in the manifest for all to read."""
 
     image: str
     claim: str = "respaldo-backups"
@@ -28,6 +28,7 @@ class Surroundings:
 def write_cronjob(schedule: Schedule, surroundings: Surroundings) -> dict[str, Any]:
     """Return the CronJob. It says its command itself: the document of schedules lies where no machine but its pod sees
     it."""
+    command = ["schedule", "run", schedule.name, "--", *schedule.command]
     spec: dict[str, Any] = {"schedule": schedule.expression.text}
     if schedule.time_zone:
         spec["timeZone"] = schedule.time_zone
@@ -40,7 +41,7 @@ def write_cronjob(schedule: Schedule, surroundings: Surroundings) -> dict[str, A
         "jobTemplate": {
             "spec": {
                 "backoffLimit": 2,
-                "template": {"metadata": {"labels": dict(LABELS)}, "spec": _pod(schedule, surroundings)},
+                "template": {"metadata": {"labels": dict(LABELS)}, "spec": write_pod(command, surroundings)},
             }
         },
     }
@@ -59,12 +60,13 @@ def read_command(document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words[words.index("--") + 1 :] if "--" in words else words)
 
 
-def _pod(schedule: Schedule, surroundings: Surroundings) -> dict[str, Any]:
+def write_pod(command: Sequence[str], surroundings: Surroundings) -> dict[str, Any]:
+    """Return the specification of a pod that runs one command of respaldo's, as nobody and with no capability."""
     container: dict[str, Any] = {
         "name": "respaldo",
         "image": surroundings.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["schedule", "run", schedule.name, "--", *schedule.command],
+        "args": list(command),
         "env": [{"name": name, "value": value} for name, value in surroundings.variables.items()],
     }
     if surroundings.secret:
