@@ -363,7 +363,7 @@ def stateful_set(
 
 _REPLICA = r"""
 case $(hostname) in *-0)
-  printf '%s\n' 'local all all trust' 'host all,replication all all scram-sha-256' >/tmp/hba && chmod 0644 /tmp/hba
+  printf '%s\n' 'local all all trust' 'host all,replication all all trust' >/tmp/hba && chmod 0644 /tmp/hba
   exec docker-entrypoint.sh postgres -c listen_addresses=* -c hba_file=/tmp/hba ;;
 esac
 mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 0700 "$PGDATA"
