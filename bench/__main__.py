@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import listing, memory, restoring
+from bench import kubernetes, listing, memory, restoring
 from bench.compare import compare
 from bench.contestants import list_contestants
 from bench.database import SIZES
@@ -33,7 +33,9 @@ inserted, and those that can make an incremental. Runs are interleaved; several 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["compare", "restore", "memory", "list"], default="compare")
+    parser.add_argument(
+        "what", nargs="?", choices=["compare", "restore", "kubernetes", "memory", "list"], default="compare"
+    )
     parser.add_argument("--runs", type=int, default=1, help="measure each this many times, interleaved [default: 1]")
     parser.add_argument("--size", choices=SIZES, default="full", help="small: seconds, to see that it works")
     parser.add_argument("--image", default="postgres:17", help="[default: postgres:17]")
@@ -80,7 +82,13 @@ def _compare(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
-COMMANDS = {"compare": _compare, "restore": restoring.main, "memory": memory.main, "list": listing.main}
+COMMANDS = {
+    "compare": _compare,
+    "restore": restoring.main,
+    "kubernetes": kubernetes.main,
+    "memory": memory.main,
+    "list": listing.main,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

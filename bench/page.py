@@ -14,7 +14,7 @@ _START = """# Benchmarks
 What `python -m bench` measures, written by it. Every number on this page comes from one of the commands below; the
 sections say on which machine. Bytes are decimal (1 MB = 1 000 000 bytes).
 """
-SECTIONS = ("compare", "restore", "memory", "list")
+SECTIONS = ("compare", "restore", "kubernetes", "memory", "list")
 
 
 def replace_section(name: str, text: str, page: Path = PAGE) -> None:

@@ -338,7 +338,7 @@ def stateful_set(
     if command:
         container["command"] = list(command)
     if probe:
-        container["readinessProbe"] = {"exec": {"command": list(probe)}, "periodSeconds": 1}
+        container["readinessProbe"] = {"exec": {"command": list(probe)}, "periodSeconds": 1, "timeoutSeconds": 5}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -385,7 +385,11 @@ def replicated_set(cluster: KubernetesCluster, namespace: str, name: str) -> tup
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "primary", "namespace": namespace},
-        "spec": {"selector": {"statefulset.kubernetes.io/pod-name": f"{name}-0"}, "ports": [{"port": 5432}]},
+        "spec": {
+            "selector": {"statefulset.kubernetes.io/pod-name": f"{name}-0"},
+            "ports": [{"port": 5432}],
+            "publishNotReadyAddresses": True,
+        },
     }
     cluster.apply(service)  # there is no DNS: pods that are made from now on have its address as a variable
     primary = postgres_set(cluster, namespace, name, command=["bash", "-c", _REPLICA], replicas=2)
