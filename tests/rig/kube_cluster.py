@@ -369,8 +369,9 @@ esac
 mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 0700 "$PGDATA"
 export HOME=/tmp PGPASSWORD=$POSTGRES_PASSWORD
 as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
+until [ -s /tmp/primary ]; do sleep 0.2; done
 until $as_postgres pg_basebackup --write-recovery-conf --checkpoint=fast --no-sync --pgdata="$PGDATA" \
-  --host="$PRIMARY_SERVICE_HOST" --username=postgres
+  --host="$(cat /tmp/primary)" --username=postgres
 do sleep 0.5; rm -rf "$PGDATA"/*; done
 exec $as_postgres postgres -c hba_file="$PGDATA/pg_hba.conf" -c max_standby_streaming_delay=1s
 """
@@ -381,18 +382,18 @@ def replicated_set(cluster: KubernetesCluster, namespace: str, name: str) -> tup
 
     The standby cancels what its replay meets after a second. No label tells which of them is which.
     """
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "primary", "namespace": namespace},
-        "spec": {
-            "selector": {"statefulset.kubernetes.io/pod-name": f"{name}-0"},
-            "ports": [{"port": 5432}],
-            "publishNotReadyAddresses": True,
-        },
-    }
-    cluster.apply(service)  # there is no DNS: pods that are made from now on have its address as a variable
     primary = postgres_set(cluster, namespace, name, command=["bash", "-c", _REPLICA], replicas=2)
     standby = PostgresPod(cluster=cluster, namespace=namespace, name=f"{name}-1", database=primary.database)
+    # There is no DNS, and a service's address leads from no pod to one of the same node: the standby is told.
+    address = cluster.get("pod", primary.name, "--namespace", namespace)["status"]["podIP"]
+    cluster.wait_for("the standby's container", lambda: _is_told(standby, address))
     cluster.wait_ready(namespace, standby.name)
     return primary, standby
+
+
+def _is_told(standby: PostgresPod, address: str) -> bool:
+    try:
+        standby.exec(["sh", "-c", 'echo "$1" >/tmp/primary', "sh", address])
+    except RigError:  # it does not run yet
+        return False
+    return True

@@ -205,11 +205,14 @@ runs() { # runs NAME
   case "$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null)" in *"$STATE"* | *"$KUBE"*) return 0 ;; *) return 1 ;; esac
 }
 
+# Docker's engine drops what is forwarded, also from pod to pod over one bridge.
+pods_meet() { iptables "$1" FORWARD -i $BRIDGE -o $BRIDGE -j ACCEPT 2>/dev/null; } # pods_meet -C | -I | -D
+
 # An API server that answers is not yet a cluster: without controllers, scheduler or kubelet no pod ever starts.
 is_whole() {
   local name
   for name in $PROGRAMS; do runs "$name" || return 1; done
-  answers
+  { [ "$(id -u)" != 0 ] || pods_meet -C; } && answers
 }
 
 alone() { # keep every other start, stop and restart waiting until this process ends
@@ -232,6 +235,7 @@ start() {
   ip addr replace $NODE_IP/16 dev $BRIDGE
   ip link set $BRIDGE up
   sysctl -qw net.ipv4.ip_forward=1
+  pods_meet -C || pods_meet -I
   revive etcd
   revive containerd
   revive apiserver
@@ -293,6 +297,7 @@ stop() { # the containers first, then the programs, newest first
     # Pods' tokens and secrets, and containers' root file systems, are mounts of their own.
     awk -v a="$STATE/" -v b="${SOCKET%/*}/" 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts | sort -r |
       while read -r mount; do umount -l "$mount" || true; done
+    pods_meet -D || true
     ip link delete $BRIDGE 2>/dev/null || true
     rm -rf "$STATE" "${SOCKET%/*}"
   fi
