@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.engine import LABEL, RigError, docker, is_abandoned, run, run_id
+from tests.rig.requirements import require
 
 VARIABLE = "RESPALDO_TEST_KUBECONFIG"
 SCRIPT = Path(__file__).with_name("kube_cluster.sh")
@@ -386,14 +387,18 @@ def replicated_set(cluster: KubernetesCluster, namespace: str, name: str) -> tup
     standby = PostgresPod(cluster=cluster, namespace=namespace, name=f"{name}-1", database=primary.database)
     # There is no DNS, and a service's address leads from no pod to one of the same node: the standby is told.
     address = cluster.get("pod", primary.name, "--namespace", namespace)["status"]["podIP"]
-    cluster.wait_for("the standby's container", lambda: _is_told(standby, address))
+    reach = f"timeout 5 bash -c '</dev/tcp/{address}/5432'"
+    cluster.wait_for("the standby's container", lambda: _succeeds(standby, "true"), 60)
+    if not _succeeds(standby, reach) and not _succeeds(standby, reach):
+        require("pods", "those of this cluster do not reach each other")
+    standby.exec(["sh", "-c", 'echo "$1" >/tmp/primary', "sh", address])
     cluster.wait_ready(namespace, standby.name)
     return primary, standby
 
 
-def _is_told(standby: PostgresPod, address: str) -> bool:
+def _succeeds(pod: PostgresPod, script: str) -> bool:
     try:
-        standby.exec(["sh", "-c", 'echo "$1" >/tmp/primary', "sh", address])
-    except RigError:  # it does not run yet
+        pod.exec(["sh", "-c", script])
+    except RigError:
         return False
     return True
