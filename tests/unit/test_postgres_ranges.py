@@ -36,6 +36,7 @@ def table(**changes: Any) -> Table:
         "is_heap": True,
         "is_readable": True,
         "hides_rows": False,
+        "may_truncate": True,
         "is_of_extension": False,
         "is_hash_partition": False,
         "columns": ("a",),

@@ -28,7 +28,7 @@ def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: i
     encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
     preamble = restore_settings(encoding) + "SET LOCAL session_replication_role = replica;\n"
     loading = Loading(server, reader, database, preamble=preamble, listen=listen, is_one_transaction=True)
-    sums = loading.run(reader.segments, jobs=1)
+    sums = loading.run(reader.segments)
     listen(PhaseStarted(phase=_("comparing every row")))
     return compare_rows(
         server,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -10,18 +10,17 @@ from typing import Protocol
 from respaldo.errors import PostgresError
 from respaldo.events import Listener, PhaseStarted, Warned
 from respaldo.language import _
+from respaldo.operations.filling import Filling
 from respaldo.operations.foreign import DumpFile, DumpKind
 from respaldo.operations.layout import DATABASE, SCHEMA
-from respaldo.operations.loading import Loading
 from respaldo.operations.roles import map_roles
-from respaldo.operations.verifying import compare_rows
+from respaldo.operations.workers import Closable, Workers
 from respaldo.postgres.archive import check_archive, restore_archive, restore_section, section_script
 from respaldo.postgres.database import Creation
 from respaldo.postgres.load import LoadStream, apply_settings, can_restrict
 from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.safescript import SafeScript
 from respaldo.postgres.server import Server
-from respaldo.postgres.snapshot import restore_settings
 from respaldo.postgres.tables import list_tables
 from respaldo.repository.reader import BackupReader
 
@@ -63,28 +62,33 @@ class BackupSource:
         listen(PhaseStarted(phase=_("definitions")))
         schema = reader.read_object(SCHEMA)
         self._define(server, database, schema, "pre-data", jobs=1)
-        sums, summed_by_name = {}, set[str]()
-        if not schema_only:
-            loading = Loading(server, reader, database, preamble=restore_settings(encoding), listen=listen)
-            sums, summed_by_name = loading.run(reader.segments, jobs=jobs), loading.summed_by_name
-        listen(PhaseStarted(phase=_("indexes and constraints")))
-        self._define(server, database, schema, "post-data", jobs=jobs)
-        listen(PhaseStarted(phase=_("comparing every row")))
-        tables = {series.key for series in reader.series if series.head}
-        expected = {key: rows for key, rows in sums.items() if key in tables}
-        rows = compare_rows(server, database, expected, encoding=encoding, jobs=jobs, summed_by_name=summed_by_name)
+
+        def finish(workers: Workers | None = None) -> None:
+            listen(PhaseStarted(phase=_("indexes and constraints")))
+            self._define(server, database, schema, "post-data", jobs=jobs, workers=workers)
+
+        rows = 0
+        if schema_only:
+            finish()
+        else:
+            rows = Filling(server, database, reader, encoding=encoding, jobs=jobs, listen=listen).run(finish)
         # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
         settings = map_roles(reader.read_object(DATABASE).decode(errors="surrogateescape"), self._role_map)
         apply_settings(server, database, settings.encode(errors="surrogateescape"))
         return rows
 
-    def _define(self, server: Server, database: str, schema: bytes, section: str, *, jobs: int) -> None:
-        """Run one section of the definitions; pg_restore knows no map of roles, so with one its text is run."""
+    def _define(
+        self, server: Server, database: str, schema: bytes, section: str, *, jobs: int, workers: Workers | None = None
+    ) -> None:
+        """Run one section of the definitions; pg_restore knows no map of roles, so with one its text is run.
+        ``workers``: with them it stops, too."""
+        closing: Callable[[Closable], None] = workers.closing if workers else lambda thing: None
         if not self._role_map:
-            restore_section(server, database, schema, section, jobs=jobs)
+            restore_section(server, database, schema, section, jobs=jobs, started=closing)
             return
         script = section_script(server, schema, section).decode(errors="surrogateescape")
         with LoadStream(server, database, preamble="") as stream:
+            closing(stream)
             for text in SafeScript([map_roles(script, self._role_map).encode(errors="surrogateescape")]):
                 stream.send_text(text)
             stream.commit()

@@ -125,8 +125,9 @@ def restore_tables(
             preamble=restore_settings(encoding),
             listen=listen,
             head_of=lambda series: _head(series, names),
+            jobs=jobs,
         )
-        sums = {names[key]: rows for key, rows in loading.run(segments, jobs=jobs).items()}
+        sums = {names[key]: rows for key, rows in loading.run(segments).items()}
         listen(PhaseStarted(phase=_("comparing every row")))
         by_name = {names[table] for table in loading.summed_by_name if table in names}
         compare_rows(server, database, sums, encoding=encoding, jobs=jobs, summed_by_name=by_name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from respaldo.errors import ProofFailedError
 from respaldo.language import _
@@ -58,19 +57,43 @@ def compare_rows(
     Raise ProofFailedError naming the tables that differ. A table of an extension is left out: the extension's own
     script put rows there too.
     """
-    return _Comparison(server, database, expected, encoding, summed_by_name).run(jobs)
+    comparison = Comparison(server, database, expected, encoding=encoding, summed_by_name=summed_by_name)
+    tasks = iter(comparison.plan())
+    lock = threading.Lock()
+    workers = Workers(jobs)
+
+    def take() -> tuple[str, str, int] | None:
+        with lock:
+            return None if workers.is_stopping else next(tasks, None)
+
+    def work() -> None:
+        if (task := take()) is None:
+            return
+        with comparison.open_session() as session:
+            workers.closing(session)
+            try:
+                while task is not None:
+                    comparison.read(session, task)
+                    task = take()
+            finally:
+                workers.done_with(session)
+
+    workers.run(work for _number in range(jobs))
+    return comparison.conclude()
 
 
-class _Comparison:
-    """What the workers of one comparison share. Used once."""
+class Comparison:
+    """Tables read back, whose rows may lie in any order: ``plan``, then ``read`` every task of it, from any threads,
+    then ``conclude``. Used once. The arguments are those of ``compare_rows``."""
 
     def __init__(
         self,
         server: Server,
         database: str,
         expected: Mapping[str, RowSum],
+        *,
         encoding: str,
-        summed_by_name: Collection[str],
+        summed_by_name: Collection[str] = (),
     ) -> None:
         self._server = server
         self._database = database
@@ -78,23 +101,40 @@ class _Comparison:
         self._settings = read_settings(encoding, server.facts.version_num)
         self._encoding = encoding
         self._summed_by_name = summed_by_name
+        self._tables: dict[str, Table] = {}
         self._roots: dict[int, int] = {}
         self._found: dict[str, RowSum] = {}
         self._lock = threading.Lock()
 
-    def run(self, jobs: int) -> int:
-        with self._server.open_session(self._database) as session:
+    def plan(self) -> list[tuple[str, str, int]]:
+        """Return what is read at once, the largest first: the table, the query, and about its size."""
+        with self.open_session() as session:
             # Names as the backup holds them: in the database's own encoding.
-            session.execute(self._settings)
-            tables = {table.qualified: table for table in list_tables(session)}
+            self._tables = {table.qualified: table for table in list_tables(session)}
             self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
-        chosen = [table for key, table in tables.items() if key in self._expected and not table.is_of_extension]
-        tasks = iter(sorted(self._plan(chosen), key=lambda task: -task[2]))
-        workers = Workers(jobs)
-        workers.run(partial(self._work, workers, tasks) for _number in range(jobs))
+        chosen = [table for key, table in self._tables.items() if key in self._expected and not table.is_of_extension]
+        return sorted(self._plan(chosen), key=lambda task: -task[2])
+
+    def open_session(self) -> Session:
+        """Return a session that writes rows as the backup holds them."""
+        session = self._server.open_session(self._database)
+        session.execute(self._settings)
+        return session
+
+    def read(self, session: Session, task: tuple[str, str, int]) -> None:
+        """Read one task of ``plan``'s, in a session with the settings of ``open_session``."""
+        key, query, size_bytes = task
+        rows = RowSum()
+        for piece in RowStream(session, query, is_large=size_bytes >= MIB):
+            rows.feed(piece.text)
+        with self._lock:
+            self._found.setdefault(key, RowSum()).add(rows)
+
+    def conclude(self) -> int:
+        """Return the rows found; raise ProofFailedError naming the tables that differ."""
         differences = []
         for key, expected in self._expected.items():
-            table = tables.get(key)
+            table = self._tables.get(key)
             if table is not None and table.is_of_extension:
                 continue
             found = self._found.get(key, RowSum())
@@ -105,7 +145,6 @@ class _Comparison:
         return sum(rows.rows for rows in self._found.values())
 
     def _plan(self, tables: list[Table]) -> Iterator[tuple[str, str, int]]:
-        """Yield what is read at once: the table, the query, and about its size."""
         for table in tables:
             is_by_name = table.qualified in self._summed_by_name
             names = sorted(table.columns) if is_by_name else table.columns
@@ -127,26 +166,3 @@ class _Comparison:
             return f"ONLY {table.qualified}"
         others = [str(leaf.oid) for leaf in tables if self._roots.get(leaf.oid) == table.oid]
         return f"{table.qualified} WHERE tableoid <> ALL ('{{{','.join(others)}}}'::pg_catalog.oid[])"
-
-    def _work(self, workers: Workers, tasks: Iterator[tuple[str, str, int]]) -> None:
-        session: Session | None = None
-        try:
-            while (task := self._next(workers, tasks)) is not None:
-                if session is None:
-                    session = self._server.open_session(self._database)
-                    workers.closing(session)
-                    session.execute(self._settings)
-                key, query, size_bytes = task
-                rows = RowSum()
-                for piece in RowStream(session, query, is_large=size_bytes >= MIB):
-                    rows.feed(piece.text)
-                with self._lock:
-                    self._found.setdefault(key, RowSum()).add(rows)
-        finally:
-            if session is not None:
-                workers.done_with(session)
-                session.close()
-
-    def _next(self, workers: Workers, tasks: Iterator[tuple[str, str, int]]) -> tuple[str, str, int] | None:
-        with self._lock:
-            return None if workers.is_stopping else next(tasks, None)

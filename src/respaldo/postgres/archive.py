@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -53,14 +53,23 @@ class FailedStatement:
     error: str
 
 
-def restore_section(server: Server, database: str, archive: bytes, section: str, *, jobs: int) -> None:
+def restore_section(
+    server: Server,
+    database: str,
+    archive: bytes,
+    section: str,
+    *,
+    jobs: int,
+    started: Callable[[Process], None] = lambda process: None,
+) -> None:
     """Run every statement of one section (``pre-data``, ``post-data``) in a database, with several workers.
 
-    Raise PostgresError that lists the statements that failed: one is enough.
+    ``started`` is given the process, to close it from another thread. Raise PostgresError that lists the statements
+    that failed: one is enough.
     """
     argv = [server.tools.pg_restore, "--no-password", f"--section={section}", f"--jobs={jobs}"]
     argv.append(f"--dbname={conninfo(database)}")
-    _run(server, argv, archive, database)
+    _run(server, argv, archive, database, started)
 
 
 def section_script(server: Server, archive: bytes, section: str) -> bytes:
@@ -99,14 +108,27 @@ def check_archive(server: Server, pieces: Iterable[bytes], *, is_directory: bool
     return int(version[1]) if version else None
 
 
-def _run(server: Server, argv: list[str], archive: bytes, database: str | None) -> bytes:
+def _run(
+    server: Server,
+    argv: list[str],
+    archive: bytes,
+    database: str | None,
+    started: Callable[[Process], None] = lambda process: None,
+) -> bytes:
     command = ["sh", "-c", _WITH_FILE, "sh", str(len(archive)), *argv]
-    return _stream(server, command, [archive], server.connection.environment(database=database))
+    return _stream(server, command, [archive], server.connection.environment(database=database), started)
 
 
-def _stream(server: Server, argv: list[str], pieces: Iterable[bytes], environment: dict[str, str]) -> bytes:
+def _stream(
+    server: Server,
+    argv: list[str],
+    pieces: Iterable[bytes],
+    environment: dict[str, str],
+    started: Callable[[Process], None] = lambda process: None,
+) -> bytes:
     output = bytearray()
     with server.runner.start(argv, env=environment, stdin=True) as process:
+        started(process)
         with ThreadPoolExecutor(1, thread_name_prefix="respaldo-archive") as feeder:
             feeding = feeder.submit(_feed, process, pieces)
             while data := process.read():

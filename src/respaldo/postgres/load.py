@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from backports import zstd
+from backports.zstd import CompressionParameter
 
 from respaldo.errors import StreamCutError
 from respaldo.language import _
@@ -22,6 +23,8 @@ statuses=$( { { $decompress <&3 3<&- 4>&-; echo "$?" >&5; } | { "$@" 3<&- >&4 4>
 echo "$mark" $statuses
 """
 
+# The decompressor inside compares the checksum: what reaches psql is what was sent.
+_CHECKED: dict[int, int] = {CompressionParameter.compression_level: 1, CompressionParameter.checksum_flag: 1}
 _VERSION = re.compile(rb" (\d+)(?:\.(\d+))?")
 _RESTRICTS_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 _PLACE = re.compile(rb"<stdin>:(\d+): (?:ERROR|FATAL|error)")
@@ -70,7 +73,7 @@ class LoadStream:
 
     def send_text(self, text: bytes) -> None:
         """Send SQL text."""
-        self._write(zstd.compress(text, level=1) if self.accepts_frames else text)
+        self._write(zstd.compress(text, options=_CHECKED) if self.accepts_frames else text)
 
     def commit(self) -> None:
         """Commit, and see that it happened; raise PostgresError with the server's own words where it did not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,20 @@ class RowStream:
         if not trailer.isdecimal():
             raise StreamCutError(_("the stream's trailer is not the one that was asked for"))
         self.rows = int(trailer)
+
+
+def digest_rows(session: Session, query: str) -> str:
+    """Return the SHA-256, in hexadecimal, of a query's rows in COPY's text format. The query is of one line.
+
+    Made inside, where the image has ``sha256sum``: the rows then cross no connection, and need no compressor.
+    """
+    if session.tools.has_sha256sum:
+        guarded = _GUARDED.format(compress="sha256sum")
+        return session.execute(f"\\copy ({query}) TO PROGRAM '{guarded}'").decode(errors="replace").split(" ")[0]
+    digest = hashlib.sha256()
+    for piece in RowStream(session, query, is_kept=False):
+        digest.update(piece.text)
+    return digest.hexdigest()
 
 
 # Runs "$@" through a compressor. The trailer holds both exit statuses; a reader that vanishes (its side of stdin

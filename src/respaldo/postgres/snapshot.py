@@ -55,6 +55,14 @@ def read_settings(encoding: str, version_num: int) -> str:
     )
 
 
+def heap_order_settings(encoding: str, version_num: int) -> str:
+    """Return ``read_settings`` for whole tables: their rows come as they lie there, whatever indexes they have."""
+    return (
+        f"{read_settings(encoding, version_num)}SET enable_seqscan = on;\nSET enable_indexscan = off;\n"
+        "SET enable_indexonlyscan = off;\nSET enable_bitmapscan = off;\n"
+    )
+
+
 def restore_settings(encoding: str) -> str:
     """Return what a script of rows in this encoding must set before them, as pg_dump's own scripts do; for any server
     from version 13."""

@@ -24,6 +24,7 @@ SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name, c.relkind AS 
         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')) AS is_readable,
        (c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')))
          AS hides_rows,
+       pg_catalog.has_table_privilege(c.oid, 'TRUNCATE') AS may_truncate,
        EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                   AND d.objid = c.oid AND d.deptype = 'e') AS is_of_extension,
        (c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(c.oid) p
@@ -52,6 +53,7 @@ class Table:
     is_heap: bool
     is_readable: bool
     hides_rows: bool
+    may_truncate: bool
     is_of_extension: bool
     is_hash_partition: bool
     columns: Sequence[str]
@@ -63,6 +65,20 @@ class Table:
     @property
     def size_bytes(self) -> int:
         return self.heap_bytes + self.toast_bytes
+
+    @property
+    def may_be_frozen(self) -> bool:
+        """Whether COPY FREEZE may fill it once it is emptied (PostgreSQL 18, COPY), and psql's ``\\copy`` may read it,
+        which ends at a line's end."""
+        names = "".join((self.schema, self.name, *self.columns))
+        return (
+            self.kind == "r"
+            and self.is_heap
+            and self.may_truncate
+            and not self.is_of_extension
+            and bool(self.columns)
+            and not {"\n", "\r"} & set(names)
+        )
 
     @property
     def is_lockable(self) -> bool:

@@ -11,7 +11,7 @@ from respaldo.language import _
 # Debian's /usr/bin/psql is a Perl wrapper that picks a version by itself; the real programs are taken instead.
 _FIND = r"""
 IFS=:
-for program in psql pg_dump pg_dumpall pg_restore zstd gzip; do
+for program in psql pg_dump pg_dumpall pg_restore zstd gzip sha256sum; do
   found=$(command -v "$program" 2>/dev/null)
   case "$(readlink "$found" 2>/dev/null)" in *pg_wrapper) found= ;; esac
   if [ -z "$found" ]; then
@@ -35,6 +35,7 @@ class Tools:
     pg_dumpall: str
     pg_restore: str
     compressor: str
+    has_sha256sum: bool = False
 
     def compress_command(self, *, is_kept: bool = True) -> str:
         """Return the shell command that compresses standard input as a frame of its own.
@@ -64,4 +65,5 @@ def find_tools(runner: Runner) -> Tools:
         pg_dumpall=found.get("pg_dumpall") or "pg_dumpall",
         pg_restore=found.get("pg_restore") or "pg_restore",
         compressor=compressor,
+        has_sha256sum=bool(found.get("sha256sum")),
     )
