@@ -28,14 +28,14 @@ from tests.rig.containers import PostgresContainer
 Shared = Callable[[int], PostgresContainer]
 # Rows of very different widths, some in TOAST: what does not fit on a page must not go back to an earlier one. And one
 # whose only index holds all that it has, which a reader in the index's order would take.
-SCHEMA_SQL = r'''
+SCHEMA_SQL = r"""
 CREATE TABLE wide AS SELECT i, repeat(md5(i::text), CASE WHEN i % 97 = 0 THEN 900 ELSE 1 + i % 120 END) AS v
   FROM generate_series(1, 4000) i;
 CREATE TABLE keys (k text PRIMARY KEY); INSERT INTO keys SELECT md5(i::text) FROM generate_series(1, 60000) i;
 CREATE TABLE pairs AS SELECT i AS a, i + 1 AS b, repeat('x', 40) AS filler FROM generate_series(100000, 130000) i;
 CREATE TABLE small AS SELECT 1 AS a;
 CREATE TABLE "Sp 'ace""d" AS SELECT i AS "c'\ ""1", repeat('ñ', 100) AS "é" FROM generate_series(1, 9000) i;
-'''
+"""
 
 
 def connect_to(trip: RoundTrip, database: str) -> Server:

@@ -5,36 +5,53 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from tests.integration.comparison import assert_description, describe
 from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips
 from tests.rig.containers import PostgresContainer
+from tests.rig.database import database_on
 
 Shared = Callable[[int], PostgresContainer]
 NUMBER, REPLACE = "Number of the backup", "Replace"
 
 
-@pytest.fixture
-def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
+@pytest.fixture(scope="module")
+def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
     """A database with a full backup of one row and an incremental of two; now it has three."""
-    made = round_trip(shared_postgres(17))
-    made.load("CREATE TABLE t AS SELECT 1 AS a")
-    made.respaldo.backup(made.source.name, "--name", "first", expect="full")
-    made.load("INSERT INTO t VALUES (2)")
-    made.respaldo.backup(made.source.name, "--name", "second", expect="incremental")
-    made.load("INSERT INTO t VALUES (3)")
-    return made
+    server = shared_postgres(17)
+    with database_on(server) as source:
+        respaldo = Respaldo(repository=tmp_path_factory.mktemp("asking") / "backups", container=server)
+        made = RoundTrip(respaldo=respaldo, source=source, roles={})
+        made.load("CREATE TABLE t AS SELECT 1 AS a")
+        respaldo.backup(source.name, "--name", "first", expect="full")
+        made.load("INSERT INTO t VALUES (2)")
+        respaldo.backup(source.name, "--name", "second", expect="incremental")
+        yield made
 
 
-def argv_of(respaldo: Respaldo, flat: bool, *words: str) -> tuple[list[str], dict[str, str]]:
+@pytest.fixture
+def trip(kept: RoundTrip) -> Iterator[RoundTrip]:
+    """The same for one test: three rows, two backups, and no other database."""
+    kept.load("TRUNCATE t; INSERT INTO t VALUES (1), (2), (3)")
+    yield kept
+    others = [name for name in names(kept) if name != kept.source.name]
+    kept.server.psql("".join(f'DROP DATABASE "{name}" WITH (FORCE);' for name in others) or "SELECT 1", "postgres")
+    for directory in kept.respaldo.repository.glob("*/*/before_restore_*"):
+        shutil.rmtree(directory)
+
+
+def argv_of(
+    respaldo: Respaldo, flat: bool, *words: str, language: str = "en", terminal: str = "dumb"
+) -> tuple[list[str], dict[str, str]]:
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
-    environment = {**keep, "RESPALDO_LANG": "en", "PYTHONPATH": str(ROOT / "src"), "TERM": "dumb"}
+    environment = {**keep, "RESPALDO_LANG": language, "PYTHONPATH": str(ROOT / "src"), "TERM": terminal}
     place = ["--container", respaldo.container.name, *words]
     if flat:
         return [
@@ -53,6 +70,19 @@ def run_on_a_pipe(respaldo: Respaldo, flat: bool, answers: str, *words: str) -> 
     return subprocess.run(
         argv, cwd=ROOT, env=environment, input=answers, text=True, capture_output=True, timeout=150, check=False
     )
+
+
+def run_here(
+    respaldo: Respaldo, answers: str, monkeypatch: pytest.MonkeyPatch, *words: str
+) -> subprocess.CompletedProcess[str]:
+    """The same as a call within this process; a new one is worth its second only where it is the point."""
+    reading, writing = os.pipe()
+    os.write(writing, answers.encode())
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", pipe)
+        ended = respaldo.run("restore", *words, "--container", respaldo.container.name)
+    return subprocess.CompletedProcess(["respaldo"], ended.status, ended.out, ended.err)
 
 
 def rows(trip: RoundTrip) -> str:
@@ -81,11 +111,19 @@ def names(trip: RoundTrip) -> list[str]:
         ("1\nsí\n", 0, "1"),
     ],
 )
-@pytest.mark.parametrize("flat", [False, True])
 def test_restore_without_a_name_does_what_is_answered(
-    flat: bool, answers: str, status: int, left: str, trip: RoundTrip
+    answers: str, status: int, left: str, trip: RoundTrip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run_on_a_pipe(trip.respaldo, flat, answers)
+    check_answered(run_here(trip.respaldo, answers, monkeypatch), trip, status, left)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize(("answers", "status", "left"), [("7\nx\n-1\n0\n", 0, "3"), ("9\n2\ny\n", 0, "2")])
+def test_each_program_does_what_is_answered(flat: bool, answers: str, status: int, left: str, trip: RoundTrip) -> None:
+    check_answered(run_on_a_pipe(trip.respaldo, flat, answers), trip, status, left)
+
+
+def check_answered(done: subprocess.CompletedProcess[str], trip: RoundTrip, status: int, left: str) -> None:
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     for line in ("1  first", "2  second"):
@@ -184,3 +222,42 @@ def test_restore_of_a_terminal_that_is_closed_with_ctrl_d_cancels(trip: RoundTri
     terminal.type("\x04")
     assert terminal.finish() == 0, terminal.said
     assert rows(trip) == "3"
+
+
+UP, ENTER = "\x1b[A", "\r"
+# What is asked, in each language: which backup, and whether to replace.
+SAID = {"en": ("Backup to restore", "Replace"), "es": ("Backup que restaurar", "¿")}
+
+
+def choosing(trip: RoundTrip, language: str) -> Terminal:
+    """The program on a terminal that has arrow keys, at its first question."""
+    terminal = Terminal(*argv_of(trip.respaldo, False, language=language, terminal="xterm"))
+    terminal.wait_for("second")
+    assert SAID[language][0] in terminal.said
+    return terminal
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_restore_on_a_terminal_chooses_by_arrow_keys(language: str, trip: RoundTrip) -> None:
+    terminal = choosing(trip, language)
+    terminal.type(UP + ENTER)
+    terminal.wait_for(SAID[language][1])
+    terminal.type("y\n" if language == "en" else "sí\n")
+    assert terminal.finish() == 0, terminal.said
+    assert (rows(trip), len(names(trip))) == ("1", 2)
+
+
+@pytest.mark.parametrize(
+    ("typed", "status"), [("0", 0), ("\x04", 0), ("\x03", 130), (ENTER + "n\n", 0), (ENTER + "\x03", 130)]
+)
+def test_restore_left_at_the_arrow_keys_leaves_nothing(typed: str, status: int, trip: RoundTrip) -> None:
+    terminal = choosing(trip, "en")
+    first, rest = (ENTER, typed[1:]) if typed.startswith(ENTER) else (typed, "")
+    terminal.type(first)
+    if rest:
+        terminal.wait_for(REPLACE)
+        terminal.type(rest)
+    assert terminal.finish() == status, terminal.said
+    assert "Traceback" not in terminal.said
+    assert (rows(trip), names(trip)) == ("3", [trip.source.name])
+    assert [one["name"] for one in trip.respaldo.list()] == ["first", "second"]

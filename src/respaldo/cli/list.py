@@ -80,8 +80,15 @@ def print_table(
 ) -> None:
     """Print the numbered table; with each one's target where there are several. ``labelled``: say more of each, these
     labels too."""
+    print("\n".join(table_lines(manifests, proofs, labelled)))
+
+
+def table_lines(
+    manifests: Sequence[Manifest], proofs: Mapping[str, Proof], labelled: Sequence[LabelledBackup] | None = None
+) -> list[str]:
+    """Return the lines of ``print_table``: the heading, and one for each backup."""
     several = len({manifest.target for manifest in manifests}) > 1
-    print(_table(manifests, proofs, labelled, with_target=several or labelled is not None))
+    return _table(manifests, proofs, labelled, with_target=several or labelled is not None).split("\n")
 
 
 def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup]]:
