@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from respaldo.postgres.identifiers import quote_identifier
 from tests.conftest import DatabaseFactory
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer
-from tests.rig.database import Database
+from tests.rig.database import Database, database_on
 
 ROOT = Path(__file__).parents[2]
 MAJORS = (13, 15, 17, 18)
@@ -156,6 +157,33 @@ class RoundTrips:
             drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in databases]
             drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in trip.roles.values()]
             trip.server.psql("\n".join(drops), "postgres")
+
+
+@contextmanager
+def kept_round_trip(server: PostgresContainer, repository: Path) -> Iterator[RoundTrip]:
+    """Make a database with a repository beside it for the tests of a whole module, which leave both as they are."""
+    roles = {name: f"test_{os.getpid()}_kept_{name}" for name in ("ana", "ben")}
+    with database_on(server) as source:
+        server.psql("".join(f'CREATE ROLE "{role}";' for role in roles.values()))
+        trip = RoundTrip(
+            respaldo=Respaldo(repository=repository / "backups", container=server), source=source, roles=roles
+        )
+        try:
+            yield trip
+        finally:
+            left = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{source.name}')"
+            names = {*trip.made, *server.psql(left, "postgres").splitlines()}
+            drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in sorted(names)]
+            drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in roles.values()]
+            server.psql("\n".join(drops), "postgres")
+
+
+def copy_of(kept: RoundTrip, directory: Path) -> RoundTrip:
+    """Return the same database with a copy of its repository, which the test may change."""
+    repository = directory / "repository"
+    shutil.copytree(kept.respaldo.repository, repository)
+    respaldo = Respaldo(repository=repository, container=kept.server)
+    return RoundTrip(respaldo=respaldo, source=kept.source, roles=kept.roles, made=kept.made)
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from backports import zstd
 
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import ROOT, Ended, RoundTrip, RoundTrips
+from tests.integration.conftest import ROOT, Ended, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -26,15 +26,20 @@ CREATE TABLE "Ta""b'la" AS SELECT 1 AS "x y"; COMMENT ON TABLE t IS E'a\n\\restr
 """
 
 
-@pytest.fixture
-def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
+@pytest.fixture(scope="module")
+def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
     """A database with a full backup, ``first``, and an incremental that holds what it is now, ``second``."""
-    made = round_trip(shared_postgres(17))
-    made.load(SCHEMA)
-    made.respaldo.backup(made.source.name, "--name", "first", expect="full")
-    made.load("UPDATE t SET v = v || 'x' WHERE id % 3 = 0; DELETE FROM u WHERE id < 5")
-    made.respaldo.backup(made.source.name, "--name", "second", expect="incremental")
-    return made
+    with kept_round_trip(shared_postgres(17), tmp_path_factory.mktemp("export")) as made:
+        made.load(SCHEMA)
+        made.respaldo.backup(made.source.name, "--name", "first", expect="full")
+        made.load("UPDATE t SET v = v || 'x' WHERE id % 3 = 0; DELETE FROM u WHERE id < 5")
+        made.respaldo.backup(made.source.name, "--name", "second", expect="incremental")
+        yield made
+
+
+@pytest.fixture
+def trip(kept: RoundTrip, tmp_path: Path) -> RoundTrip:
+    return copy_of(kept, tmp_path)
 
 
 def export(trip: RoundTrip, *words: str) -> Ended:

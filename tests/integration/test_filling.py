@@ -22,7 +22,7 @@ from respaldo.repository.records import Segment
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import MAJORS, RoundTrip, RoundTrips
+from tests.integration.conftest import MAJORS, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -88,18 +88,10 @@ class FakeAltered:
 @pytest.fixture(scope="module")
 def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
     """A database on PostgreSQL 17 with a full backup, for tests that only read either."""
-    from tests.integration.conftest import Respaldo
-    from tests.rig.database import database_on
-
-    server = shared_postgres(17)
-    with database_on(server) as source:
-        respaldo = Respaldo(repository=tmp_path_factory.mktemp("kept") / "backups", container=server)
-        trip = RoundTrip(respaldo=respaldo, source=source, roles={})
+    with kept_round_trip(shared_postgres(17), tmp_path_factory.mktemp("filling")) as trip:
         trip.load(SCHEMA_SQL)
-        respaldo.backup(source.name, "--name", "first", expect="full")
+        trip.respaldo.backup(trip.source.name, "--name", "first", expect="full")
         yield trip
-        for name in trip.made:
-            server.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
 
 @pytest.mark.parametrize("major", MAJORS)

@@ -7,14 +7,14 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from backports import zstd
 
 from tests.integration.comparison import assert_description, assert_same_database, describe
-from tests.integration.conftest import MAJORS, Ended, RoundTrip, RoundTrips
+from tests.integration.conftest import MAJORS, Ended, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -54,6 +54,14 @@ def databases(trip: RoundTrip) -> list[str]:
     return trip.server.psql("SELECT datname FROM pg_database ORDER BY 1", "postgres").splitlines()
 
 
+@pytest.fixture(scope="module")
+def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
+    """The same database for all tests that only read it."""
+    with kept_round_trip(shared_postgres(17), tmp_path_factory.mktemp("foreign")) as made:
+        made.load(SCHEMA)
+        yield made
+
+
 @pytest.fixture
 def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
     made = round_trip(shared_postgres(17))
@@ -62,9 +70,9 @@ def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_dump_of_each_form_restores_to_the_same_database(form: str, trip: RoundTrip, tmp_path: Path) -> None:
-    path = write_dump(trip, form, tmp_path)
-    assert_same_database(trip.server, trip.source.name, trip.restored(str(path)))
+def test_dump_of_each_form_restores_to_the_same_database(form: str, kept: RoundTrip, tmp_path: Path) -> None:
+    path = write_dump(kept, form, tmp_path)
+    assert_same_database(kept.server, kept.source.name, kept.restored(str(path)))
 
 
 @pytest.mark.parametrize("major", MAJORS)
@@ -104,26 +112,26 @@ def test_dump_of_a_newer_version_is_refused_with_both(
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "directory"])
 def test_dump_cut_at_many_places_is_refused_before_anything_is_touched(
-    form: str, trip: RoundTrip, tmp_path: Path
+    form: str, kept: RoundTrip, tmp_path: Path
 ) -> None:
-    path = write_dump(trip, form, tmp_path)
+    path = write_dump(kept, form, tmp_path)
     whole = path.read_bytes()
-    before = databases(trip)
-    was = describe(trip.server, trip.source.name)
+    before = databases(kept)
+    was = describe(kept.server, kept.source.name)
     for end in (0, 1, 5, 300, len(whole) // 3, len(whole) // 2, len(whole) * 3 // 4, int(len(whole) * 0.9)):
         path.write_bytes(whole[:end])
-        ended = restore(trip, path, "--to", "from_cut")
+        ended = restore(kept, path, "--to", "from_cut")
         assert ended.status in {2, 13, 30}, (end, ended.err)
-        assert databases(trip) == before, end
-    assert_description(was, trip.server, trip.source.name)
+        assert databases(kept) == before, end
+    assert_description(was, kept.server, kept.source.name)
 
 
 @pytest.mark.parametrize("options", [(), ("--compress=0",)])
 def test_directory_with_a_file_that_is_cut_or_gone_is_refused(
-    options: tuple[str, ...], trip: RoundTrip, tmp_path: Path
+    options: tuple[str, ...], kept: RoundTrip, tmp_path: Path
 ) -> None:
-    path = write_dump(trip, "directory", tmp_path, *options)
-    before = databases(trip)
+    path = write_dump(kept, "directory", tmp_path, *options)
+    before = databases(kept)
     # Nothing tells how long a large object was that is not compressed.
     for name in sorted(name for name in os.listdir(path) if not (options and name.startswith("blob_"))):
         whole = (path / name).read_bytes()
@@ -131,13 +139,13 @@ def test_directory_with_a_file_that_is_cut_or_gone_is_refused(
         cuts = [whole[: len(whole) // 2], whole[: len(whole) * 9 // 10], b"".join(lines[: len(lines) // 2])]
         for number, cut in enumerate(cuts):
             (path / name).write_bytes(cut)
-            ended = restore(trip, path, "--to", "from_cut")
+            ended = restore(kept, path, "--to", "from_cut")
             assert ended.status in {2, 13, 30}, (name, number, ended.err)
-            assert databases(trip) == before
+            assert databases(kept) == before
         (path / name).unlink()
-        ended = restore(trip, path, "--to", "from_cut")
+        ended = restore(kept, path, "--to", "from_cut")
         assert ended.status in {2, 10, 13, 30}, (name, ended.err)
-        assert databases(trip) == before
+        assert databases(kept) == before
         (path / name).write_bytes(whole)
 
 
@@ -149,24 +157,24 @@ def test_directory_with_a_file_that_is_cut_or_gone_is_refused(
         gzip.compress(b"SELECT 1;\n", mtime=0) + b"garbage", "-- PostgreSQL database dump\nSELECT 1;\n".encode("utf-16"),
     ],
 )  # fmt: skip
-def test_file_that_is_no_dump_is_refused(content: bytes, trip: RoundTrip, tmp_path: Path) -> None:
+def test_file_that_is_no_dump_is_refused(content: bytes, kept: RoundTrip, tmp_path: Path) -> None:
     path = tmp_path / "file.sql"
     path.write_bytes(content)
-    before = databases(trip)
-    ended = restore(trip, path, "--to", "from_garbage")
+    before = databases(kept)
+    ended = restore(kept, path, "--to", "from_garbage")
     assert ended.status in {2, 13, 30}, ended.err
     assert "Traceback" not in ended.err
-    assert databases(trip) == before
+    assert databases(kept) == before
 
 
-def test_dump_of_a_whole_cluster_is_refused(trip: RoundTrip, tmp_path: Path) -> None:
-    before = databases(trip)
+def test_dump_of_a_whole_cluster_is_refused(kept: RoundTrip, tmp_path: Path) -> None:
+    before = databases(kept)
     for options in ((), ("--globals-only",)):
         path = tmp_path / "all.sql"
-        path.write_bytes(trip.server.exec(["pg_dumpall", "-U", "postgres", *options]).stdout)
-        ended = restore(trip, path, "--to", "from_all")
+        path.write_bytes(kept.server.exec(["pg_dumpall", "-U", "postgres", *options]).stdout)
+        ended = restore(kept, path, "--to", "from_all")
         assert ended.status == 2, ended.err
-        assert databases(trip) == before
+        assert databases(kept) == before
 
 
 @pytest.mark.parametrize(
@@ -178,20 +186,20 @@ def test_dump_of_a_whole_cluster_is_refused(trip: RoundTrip, tmp_path: Path) -> 
         "\\connect postgres",
     ],
 )
-def test_command_of_psql_in_a_script_does_not_run(line: str, trip: RoundTrip, tmp_path: Path) -> None:
+def test_command_of_psql_in_a_script_does_not_run(line: str, kept: RoundTrip, tmp_path: Path) -> None:
     path = tmp_path / "evil.sql"
     path.write_text(f"CREATE TABLE t (a text);\n{line}\nCREATE TABLE later (a int);\n")
-    before = databases(trip)
-    ended = restore(trip, path, "--to", f"{trip.source.name}_evil")
-    trip.made.append(f"{trip.source.name}_evil")
+    before = databases(kept)
+    ended = restore(kept, path, "--to", f"{kept.source.name}_evil")
+    kept.made.append(f"{kept.source.name}_evil")
     if line.startswith("\\connect"):
         assert ended.status == 0, ended.err
-        assert trip.server.psql("SELECT to_regclass('later')", "postgres") == ""
+        assert kept.server.psql("SELECT to_regclass('later')", "postgres") == ""
         return
     assert ended.status == 2
     assert "2" in ended.err
-    assert databases(trip) == before
-    assert trip.server.exec(["ls", "/tmp"]).stdout.find(b"run") < 0
+    assert databases(kept) == before
+    assert kept.server.exec(["ls", "/tmp"]).stdout.find(b"run") < 0
 
 
 @pytest.mark.parametrize(
@@ -201,14 +209,14 @@ def test_command_of_psql_in_a_script_does_not_run(line: str, trip: RoundTrip, tm
         "DO $$ BEGIN PERFORM set_config('standard_conforming_strings', 'off', false); END $$;",
     ],
 )
-def test_command_of_psql_that_only_psql_can_see_does_not_run(turn_off: str, trip: RoundTrip, tmp_path: Path) -> None:
+def test_command_of_psql_that_only_psql_can_see_does_not_run(turn_off: str, kept: RoundTrip, tmp_path: Path) -> None:
     """With that setting off the second quote is escaped, and what looks like a string to a reader is none."""
     path = tmp_path / "sly.sql"
     path.write_text(f"{turn_off}\nSELECT 'a\\' , ' \\! touch /tmp/sly ';\n")
-    ended = trip.respaldo.run("restore", str(path), "--to", "sly", "--container", trip.server.name)
+    ended = kept.respaldo.run("restore", str(path), "--to", "sly", "--container", kept.server.name)
     assert ended.status == 30
-    assert trip.server.exec(["ls", "/tmp/sly"], check=False).returncode != 0
-    assert "sly" not in trip.server.psql("SELECT datname FROM pg_database", "postgres").split()
+    assert kept.server.exec(["ls", "/tmp/sly"], check=False).returncode != 0
+    assert "sly" not in kept.server.psql("SELECT datname FROM pg_database", "postgres").split()
 
 
 def test_dump_with_create_and_clean_touches_no_live_database(trip: RoundTrip, tmp_path: Path) -> None:
@@ -239,16 +247,16 @@ def test_dump_with_create_and_clean_touches_no_live_database(trip: RoundTrip, tm
     ],
 )
 def test_statement_that_fails_ends_in_an_error_that_shows_it(
-    statements: str, named: str, trip: RoundTrip, tmp_path: Path
+    statements: str, named: str, kept: RoundTrip, tmp_path: Path
 ) -> None:
     path = tmp_path / "bad.sql"
     path.write_text(statements)
-    before = databases(trip)
-    for words in (("--to", "from_bad"), ("--database", trip.source.name, "--yes")):
-        ended = restore(trip, path, *words)
+    before = databases(kept)
+    for words in (("--to", "from_bad"), ("--database", kept.source.name, "--yes")):
+        ended = restore(kept, path, *words)
         assert ended.status == 30, ended.err
         assert named in ended.err
-        assert databases(trip) == before
+        assert databases(kept) == before
 
 
 def test_archive_whose_statements_fail_lists_them_all(trip: RoundTrip, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import ContainerFactory
 from tests.integration.comparison import assert_description, assert_same_database, describe
-from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, RoundTrips
+from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, RoundTrips, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -58,13 +59,26 @@ def run_flat(respaldo: Respaldo, *words: str, answers: str | None = None) -> End
     return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
 
 
+@pytest.fixture(scope="module")
+def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
+    """A database on PostgreSQL 17 with a full backup, ``first``, and a template of it beside."""
+    with kept_round_trip(shared_postgres(17), tmp_path_factory.mktemp("restore")) as made:
+        made.load(BEFORE)
+        made.respaldo.backup(made.source.name, "--name", "first", expect="full")
+        template = f"as_it_was_{made.source.name}"
+        made.server.psql(f'CREATE DATABASE "{template}" TEMPLATE "{made.source.name}"', "postgres")
+        made.made.append(template)
+        yield made
+
+
 @pytest.fixture
-def trip(shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
-    """A database on PostgreSQL 17 that was backed up and changed since."""
-    made = round_trip(shared_postgres(17))
-    made.load(BEFORE)
-    made.respaldo.backup(made.source.name, "--name", "first", expect="full")
-    return made
+def trip(kept: RoundTrip, tmp_path: Path) -> RoundTrip:
+    """The same for one test, which may change everything."""
+    drops = "".join(f'DROP DATABASE "{name}" WITH (FORCE);' for name in databases(kept))
+    drops += "".join(f'ALTER ROLE "{role}" RESET ALL;' for role in kept.roles.values())
+    name = kept.source.name
+    kept.server.psql(f'{drops}CREATE DATABASE "{name}" TEMPLATE "as_it_was_{name}"', "postgres")
+    return copy_of(kept, tmp_path)
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from tests.integration.comparison import assert_description, describe
-from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips
+from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
-from tests.rig.database import database_on
 
 Shared = Callable[[int], PostgresContainer]
 NUMBER, REPLACE = "Number of the backup", "Replace"
@@ -25,14 +24,11 @@ NUMBER, REPLACE = "Number of the backup", "Replace"
 @pytest.fixture(scope="module")
 def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RoundTrip]:
     """A database with a full backup of one row and an incremental of two; now it has three."""
-    server = shared_postgres(17)
-    with database_on(server) as source:
-        respaldo = Respaldo(repository=tmp_path_factory.mktemp("asking") / "backups", container=server)
-        made = RoundTrip(respaldo=respaldo, source=source, roles={})
+    with kept_round_trip(shared_postgres(17), tmp_path_factory.mktemp("asking")) as made:
         made.load("CREATE TABLE t AS SELECT 1 AS a")
-        respaldo.backup(source.name, "--name", "first", expect="full")
+        made.respaldo.backup(made.source.name, "--name", "first", expect="full")
         made.load("INSERT INTO t VALUES (2)")
-        respaldo.backup(source.name, "--name", "second", expect="incremental")
+        made.respaldo.backup(made.source.name, "--name", "second", expect="incremental")
         yield made
 
 
