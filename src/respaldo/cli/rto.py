@@ -13,11 +13,13 @@ from respaldo.app import App
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
+from respaldo.errors import StorageError
 from respaldo.language import N_, _
 from respaldo.metrics.plot import plot_svg, plot_text
-from respaldo.metrics.recovery import Recovery, RecoveryStatistics, find_trend, summarize
-from respaldo.units import format_duration
+from respaldo.metrics.recovery import Recovery, RecoveryStatistics, Trend, find_trends, summarize
+from respaldo.units import format_duration, format_size
 
+_MONTH_DAYS = 30
 GRADES = (N_("excelente"), N_("bueno"), N_("aceptable"), N_("deficiente"))
 
 
@@ -56,7 +58,7 @@ def run_rto_command(output: Output, settings: Settings, svg: str | None, *, as_j
     recoveries = read_recoveries(app.open_repository())
     objective_s = settings.rto_objective_s
     groups = _groups(recoveries)
-    trend = find_trend(recoveries, objective_s, now=app.clock.now())
+    trends = find_trends(recoveries, objective_s, now=app.clock.now())
     if as_json:
         output.print_json(
             {
@@ -66,8 +68,8 @@ def run_rto_command(output: Output, settings: Settings, svg: str | None, *, as_j
                     for (target, disaster), group in groups.items()
                 ],
                 "all": _numbers(summarize(recoveries, objective_s)),
-                "seconds_per_day": trend.seconds_per_day if trend else None,
-                "missed_on": trend.missed_on.isoformat() if trend and trend.missed_on else None,
+                "trends": [_trend_document(trend) for trend in trends],
+                "missed_on": min((trend.missed_on.isoformat() for trend in trends if trend.missed_on), default=None),
             }
         )
     elif not recoveries:
@@ -75,11 +77,17 @@ def run_rto_command(output: Output, settings: Settings, svg: str | None, *, as_j
     else:
         print(_table(groups, recoveries, objective_s))
         print(plot_text(recoveries, objective_s))
-        if trend is not None and trend.missed_on is not None:
-            print(_("if it goes on so, the objective is missed on {date}").format(date=f"{trend.missed_on:%Y-%m-%d}"))
+        for trend in trends:
+            print(_describe(trend))
     if svg is not None and recoveries:
         objective = _("objective {duration}").format(duration=format_duration(objective_s))
-        Path(svg).write_text(plot_svg(recoveries, objective_s, title=_("Recovery times"), objective=objective))
+        picture = plot_svg(recoveries, objective_s, title=_("Recovery times"), objective=objective)
+        try:
+            Path(svg).write_text(picture, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(
+                _("the plot cannot be written to {path}: {error}").format(path=svg, error=error.strerror)
+            ) from error
 
 
 def _groups(recoveries: Sequence[Recovery]) -> dict[tuple[str, str], list[Recovery]]:
@@ -87,6 +95,26 @@ def _groups(recoveries: Sequence[Recovery]) -> dict[tuple[str, str], list[Recove
     for recovery in sorted(recoveries, key=lambda one: (one.target, one.disaster, one.made)):
         groups.setdefault((recovery.target, recovery.disaster), []).append(recovery)
     return groups
+
+
+def _describe(trend: Trend) -> str:
+    """Return one line on where a target is heading."""
+    parts = [
+        _("{target}: {seconds:+.1f} s and {size} of data a month").format(
+            target=trend.target,
+            seconds=_MONTH_DAYS * trend.seconds_per_day,
+            size=("-" if trend.bytes_per_day < 0 else "+") + format_size(round(_MONTH_DAYS * abs(trend.bytes_per_day))),
+        )
+    ]
+    if trend.limit_bytes is not None:
+        parts.append(_("the objective allows {size}").format(size=format_size(trend.limit_bytes)))
+    if trend.missed_on is not None:
+        parts.append(_("if it goes on so, it is missed on {date}").format(date=f"{trend.missed_on:%Y-%m-%d}"))
+    return "; ".join(parts)
+
+
+def _trend_document(trend: Trend) -> dict[str, Any]:
+    return {**asdict(trend), "missed_on": trend.missed_on.isoformat() if trend.missed_on else None}
 
 
 def _numbers(found: RecoveryStatistics | None) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 DEFAULT_OBJECTIVE_S = 300
 _FEWEST_FOR_TREND = 3
+# A forecast for later than this says nothing.
+_FARTHEST_DAYS = 3650
 
 
 class Grade(StrEnum):
@@ -49,10 +51,20 @@ class RecoveryStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """How recovery times change. ``missed_on``: when the objective will be missed if it goes on so, if ever."""
+    """How the recovery times of one target change. ``missed_on``: when the objective will be missed if it goes on so,
+    if ever; ``limit_bytes``: how much data it allows, where the times follow the data."""
 
+    target: str
     seconds_per_day: float
+    bytes_per_day: float
+    limit_bytes: int | None
     missed_on: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    slope: float
+    at_zero: float
 
 
 def grade(seconds: float, objective_s: float) -> Grade:
@@ -84,16 +96,53 @@ def summarize(recoveries: Sequence[Recovery], objective_s: float) -> RecoverySta
     )
 
 
-def find_trend(recoveries: Sequence[Recovery], objective_s: float, *, now: datetime) -> Trend | None:
-    """Fit a line through the times (least squares); None for fewer than three of them, or all on one instant."""
+def find_trends(recoveries: Sequence[Recovery], objective_s: float, *, now: datetime) -> list[Trend]:
+    """Return the trend of each target with at least three recoveries on more than one instant, sorted by target."""
+    by_target: dict[str, list[Recovery]] = {}
+    for recovery in recoveries:
+        by_target.setdefault(recovery.target, []).append(recovery)
+    found = (_find_trend(group, objective_s, now=now) for _target, group in sorted(by_target.items()))
+    return [trend for trend in found if trend is not None]
+
+
+def _find_trend(recoveries: Sequence[Recovery], objective_s: float, *, now: datetime) -> Trend | None:
+    """Fit lines (least squares). As the data grow, the times do: the objective is missed when the data reach the size
+    that takes so long. Where the data do not grow, or the times do not follow them, the times are carried on."""
     if len(recoveries) < _FEWEST_FOR_TREND:
         return None
     days = [(recovery.made - now) / timedelta(days=1) for recovery in recoveries]
     if max(days) - min(days) == 0:
         return None
-    slope, at_now = statistics.linear_regression(days, [recovery.seconds for recovery in recoveries])
-    if slope <= 0 or at_now >= objective_s:
-        return Trend(seconds_per_day=slope, missed_on=now if at_now >= objective_s else None)
-    days_left = (objective_s - at_now) / slope
-    too_far = days_left > timedelta.max.days // 2
-    return Trend(seconds_per_day=slope, missed_on=None if too_far else now + timedelta(days=days_left))
+    seconds, sizes = [one.seconds for one in recoveries], [float(one.raw_bytes) for one in recoveries]
+    times, growth = _fit(days, seconds), _fit(days, sizes)
+    limit_bytes, days_left = None, _reach(times, objective_s)
+    if max(sizes) - min(sizes) > 0:
+        cost = _fit(sizes, seconds)
+        if cost.slope > 0 and (limit := _reach(cost, objective_s)) is not None and limit > 0:
+            limit_bytes = round(limit)
+            days_left = _reach(growth, limit) if growth.slope > 0 else days_left
+    return Trend(
+        target=recoveries[0].target,
+        seconds_per_day=times.slope,
+        bytes_per_day=growth.slope,
+        limit_bytes=limit_bytes,
+        missed_on=_date(now, days_left),
+    )
+
+
+def _fit(x: Sequence[float], y: Sequence[float]) -> _Line:
+    slope, intercept = statistics.linear_regression(x, y)
+    return _Line(slope=slope, at_zero=intercept)
+
+
+def _reach(line: _Line, value: float) -> float | None:
+    """Return where a rising line reaches a value, or None. A line that is there today is reached at zero or before."""
+    if line.slope > 0:
+        return (value - line.at_zero) / line.slope
+    return 0.0 if line.at_zero >= value else None
+
+
+def _date(now: datetime, days_left: float | None) -> datetime | None:
+    if days_left is None or days_left > _FARTHEST_DAYS:
+        return None
+    return now + timedelta(days=max(0.0, days_left))
