@@ -62,7 +62,8 @@ class App:
 
         environment, instance = self._find_instance()
         settings = self.settings
-        server = connect(environment.open(instance), self._overrides(settings.database), any_database=any_database)
+        overrides = self.connection_overrides(settings.database)
+        server = connect(environment.open(instance), overrides, any_database=any_database)
         listen(
             InstanceFound(
                 environment=environment.name,
@@ -83,13 +84,13 @@ class App:
         """Connect to an instance, to whichever of its databases is always there."""
         from respaldo.postgres.server import connect
 
-        return connect(environment.open(instance), self._overrides(None), any_database=True)
+        return connect(environment.open(instance), self.connection_overrides(None), any_database=True)
 
     def reconnect(self, server: Server, database: str) -> Server:
         """Return the same server as seen from another of its databases."""
         from respaldo.postgres.server import connect
 
-        return connect(server.runner, self._overrides(database))
+        return connect(server.runner, self.connection_overrides(database))
 
     def open_source(self, server: Server, chosen: Manifest | Path, role_map: Mapping[str, str] | None = None) -> Source:
         """Open what is to be restored; a dump file is read to its end first."""
@@ -106,7 +107,7 @@ class App:
         from respaldo.postgres.connection import resolve_connection
 
         if isinstance(chosen, Path):
-            return resolve_connection(server.runner, self._overrides(self.settings.database)).database
+            return resolve_connection(server.runner, self.connection_overrides(self.settings.database)).database
         return chosen.target.database
 
     def target_of(self, server: Server) -> TargetPath:
@@ -231,7 +232,8 @@ class App:
             zone=settings.zone,
         )
 
-    def _overrides(self, database: str | None) -> ConnectionOverrides:
+    def connection_overrides(self, database: str | None) -> ConnectionOverrides:
+        """Return how the settings say to connect."""
         from respaldo.postgres.connection import ConnectionOverrides
 
         return ConnectionOverrides(user=self.settings.user, database=database, password=self.settings.password)
@@ -239,8 +241,8 @@ class App:
     def _storage(self) -> DirectoryStorage:
         return DirectoryStorage(Path(self.settings.repository))
 
-    def find_environment(self) -> Environment:
-        """Return the environment that is meant, or the first that answers."""
+    def find_environment(self, preferred: str = "") -> Environment:
+        """Return the environment that is meant, else the preferred one where it answers, else the first that does."""
         from respaldo.environments.detect import detect
 
         settings = self.settings
@@ -249,7 +251,12 @@ class App:
             forced = "local"
         if forced is None and (settings.pod or settings.k8s_container or settings.context or settings.all_namespaces):
             forced = "kubernetes"
-        return detect(self._environments(), forced)
+        environments = self._environments()
+        if forced is None:
+            for environment in environments:
+                if environment.name == preferred and environment.is_available():
+                    return environment
+        return detect(environments, forced)
 
     def _find_instance(self) -> tuple[Environment, Instance]:
         environment = self.find_environment()

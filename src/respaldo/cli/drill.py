@@ -41,7 +41,7 @@ _PHASES = {
 @click.option(
     "--due", metavar="DAYS", type=click.IntRange(0), help=_("drill each target whose newest proof is older than this")
 )
-@setting_options("environment", "database", "jobs")
+@setting_options("environment", "namespace", "context", "host", "port", "database", "user", "jobs")
 @json_option
 @click.pass_context
 def drill(
@@ -118,9 +118,12 @@ def _drill_all(
     for manifest in manifests:
         announcing.target = str(manifest.target)
         reader = repository.reader(manifest.target, manifest.name)
-        request = DrillRequest(disaster=Disaster.parse(disaster), jobs=app.settings.jobs)
+        request = DrillRequest(
+            disaster=Disaster.parse(disaster), jobs=app.settings.jobs, overrides=app.connection_overrides(None)
+        )
+        environment = app.find_environment(manifest.environment)
         with Progress(output, _("restoring")) as listen:
-            proof = run_drill(app.find_environment(), repository, reader, request, clock=app.clock, listen=listen)
+            proof = run_drill(environment, repository, reader, request, clock=app.clock, listen=listen)
         proofs.append((manifest, proof))
         failure = None if proof.verdict is Verdict.PROVEN else _failure(manifest, proof)
         failures += [failure] if failure is not None else []

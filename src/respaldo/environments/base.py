@@ -204,15 +204,34 @@ def _timed_out(program: str, timeout_s: float) -> EnvironmentFailedError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSpec:
-    """What a throwaway instance is made from. ``variables`` hold no secret of the source's."""
+    """What a throwaway instance is made from. ``variables`` hold no secret of the source's.
 
-    image: str
+    Where there is no image, the server itself is described: its ``major`` version, its first ``superuser``, its
+    ``settings`` (shared_preload_libraries), encoding and locale. ``source``: the instance that it is like, if there.
+    """
+
+    image: str = ""
     command: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    source: Instance | None = None
+    major: int = 0
+    superuser: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = ""
+    locale: str = ""
 
 
 class Sandbox(ABC):
     """A throwaway instance with a data directory of its own. Leaving the ``with`` block removes all of it."""
+
+    @property
+    def probe_host(self) -> str:
+        """Where its server answers once it is ready: on TCP, where the one that runs init scripts does not."""
+        return "127.0.0.1"
+
+    def check_alive(self) -> None:
+        """Raise EnvironmentFailedError, with the reason, where it surely never becomes ready."""
+        return
 
     @property
     @abstractmethod
@@ -285,7 +304,7 @@ class Environment(ABC):
 
     def describe_source(self, instance: Instance) -> SandboxSpec:
         """Return what a throwaway copy of an instance is made from: its very image, its command, its variables."""
-        return SandboxSpec(image=instance.image)
+        return SandboxSpec(image=instance.image, source=instance)
 
     def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Start a throwaway instance; raise EnvironmentFailedError where this environment cannot, or has no image."""

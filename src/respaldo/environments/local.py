@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner, Sandbox, SandboxSpec
 from respaldo.environments.local_process import LocalRunner
-from respaldo.environments.local_tools import REQUIRED, find_tools
+from respaldo.environments.local_sandbox import LocalSandbox, remove_leftovers
+from respaldo.environments.local_tools import REQUIRED, find_server, find_tools
 from respaldo.environments.recognition import PORT
 from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
@@ -121,6 +122,22 @@ class LocalEnvironment(Environment):
             _("no PostgreSQL server answers at {address}").format(address=instance.id),
             hint=_("start it, or say where it is: --host and --port"),
         )
+
+    def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        programs = find_server(self._variables, spec.major, self._tools or find_tools(self._variables))
+        if programs is None:
+            raise EnvironmentFailedError(
+                _("no server of PostgreSQL {major} is installed here (initdb, postgres, pg_ctl)").format(
+                    major=spec.major
+                ),
+                hint=_("install it (apt install postgresql-{major}): a drill starts one of its own").format(
+                    major=spec.major
+                ),
+            )
+        return LocalSandbox(programs, spec, self._variables)
+
+    def remove_leftovers(self) -> int:
+        return remove_leftovers()
 
     def _addresses(self) -> Iterator[ServerAddress]:
         hosts = (self._host,) if self._host else (*SOCKET_PLACES, "localhost")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from respaldo import __version__
 from respaldo.clock import Clock
-from respaldo.environments.base import Environment, InstanceQuery, Sandbox, SandboxSpec
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Sandbox, SandboxSpec
 from respaldo.errors import (
     DamagedError,
     EnvironmentFailedError,
@@ -46,6 +47,8 @@ class DrillRequest:
 
     disaster: Disaster | None = None
     jobs: int = 2
+    #: How to connect to the source, where only its server tells what it is like.
+    overrides: ConnectionOverrides = field(default_factory=ConnectionOverrides)
 
 
 class _Phases:
@@ -84,7 +87,7 @@ def run_drill(
         findings = _drill(environment, reader, request, phases, listen, clock)
         verdict = Verdict.FAILED if findings else Verdict.PROVEN
     except (InconclusiveError, EnvironmentFailedError) as error:
-        findings, verdict = [error.message], Verdict.INCONCLUSIVE
+        findings, verdict = [error.message, *([error.hint] if error.hint else [])], Verdict.INCONCLUSIVE
     except (DamagedError, ProofFailedError, PostgresError) as error:
         findings, verdict = [error.message], Verdict.FAILED
     proof = Proof(
@@ -112,7 +115,7 @@ def _drill(
     clock: Clock,
 ) -> list[str]:
     with phases.phase("start", _("starting a throwaway instance")):
-        sandbox = environment.open_sandbox(_spec(environment, reader))
+        sandbox = environment.open_sandbox(_spec(environment, reader, request.overrides))
     with sandbox:
         with phases.phase("start", _("waiting for it")):
             server = await_server(sandbox)
@@ -133,17 +136,46 @@ def _drill(
             return find_differences(restored, reader)
 
 
-def _spec(environment: Environment, reader: BackupReader) -> SandboxSpec:
-    """Return what the copy is made from: the source as it runs now, else the image that the backup remembers."""
-    found = environment.find(InstanceQuery(name=reader.manifest.target.instance))
+def _spec(environment: Environment, reader: BackupReader, overrides: ConnectionOverrides) -> SandboxSpec:
+    """Return what the copy is made from: the source as it runs now, else what the backup remembers of it."""
+    manifest = reader.manifest
+    image = manifest.server.get("image", "")
+    if not image and manifest.environment == environment.name:
+        version = manifest.server.get("version", "0")
+        like = SandboxSpec(major=int(re.split(r"\D", version)[0]))
+        found = [one for one in environment.find(InstanceQuery(name=manifest.target.instance)) if one.is_running]
+        return _liken(environment, found[0], overrides, like) if found else like
+    found = list(environment.find(InstanceQuery(name=manifest.target.instance)))
     if found:
         return environment.describe_source(found[0])
-    image = reader.manifest.server.get("image", "")
     if not image:
         raise InconclusiveError(
-            _("the source {name} is gone, and the backup names no image").format(name=reader.manifest.target.instance)
+            _("the source {name} is gone, and the backup names no image").format(name=manifest.target.instance)
         )
     return SandboxSpec(image=image)
+
+
+def _liken(
+    environment: Environment, source: Instance, overrides: ConnectionOverrides, spec: SandboxSpec
+) -> SandboxSpec:
+    """Return a description with what only the source's server tells."""
+    server = connect(environment.open(source), overrides, any_database=True)
+    with server.open_session() as session:
+        found = next(session.query(_LIKENESS))
+    preloaded = {"shared_preload_libraries": str(found["preloaded"])} if found["preloaded"] else {}
+    return replace(
+        spec,
+        source=source,
+        superuser=str(found["superuser"]),
+        settings=preloaded,
+        encoding=server.facts.encoding,
+        locale=server.facts.collation,
+    )
+
+
+_LIKENESS = """
+SELECT pg_catalog.pg_get_userbyid(10) AS superuser,
+       pg_catalog.current_setting('shared_preload_libraries', true) AS preloaded"""
 
 
 def await_server(sandbox: Sandbox) -> Server:
@@ -152,19 +184,20 @@ def await_server(sandbox: Sandbox) -> Server:
     waited_s = 0.0
     while waited_s < _START_S:
         try:
-            ready = sandbox.runner.run(["sh", "-c", _IS_READY], timeout_s=20)
+            ready = sandbox.runner.run(["sh", "-c", _IS_READY, "sh", sandbox.probe_host], timeout_s=20)
             if ready.status == 0:
                 return connect(sandbox.runner, ConnectionOverrides(), any_database=True)
         except (EnvironmentFailedError, PostgresError) as error:
             reason = error.message
         else:
             reason = ready.stderr.decode(errors="replace").strip() or ready.stdout.decode(errors="replace").strip()
+        sandbox.check_alive()
         clock.wait(_PAUSE_S)
         waited_s += _PAUSE_S
     raise InconclusiveError(_("the throwaway instance did not start: {reason}").format(reason=reason))
 
 
-_IS_READY = 'PATH="$PATH:/usr/lib/postgresql/$PG_MAJOR/bin:/opt/bitnami/postgresql/bin" exec pg_isready -h 127.0.0.1'
+_IS_READY = 'PATH="$PATH:/usr/lib/postgresql/$PG_MAJOR/bin:/opt/bitnami/postgresql/bin" exec pg_isready -h "$1"'
 
 
 def _recover(
