@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import ClassVar, Final
 
-from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner
+from respaldo.environments.base import Environment, Instance, InstanceQuery, Runner, Sandbox, SandboxSpec
 from respaldo.environments.kubernetes_api import Api, ApiRefusedError
 from respaldo.environments.kubernetes_config import find_cluster
+from respaldo.environments.kubernetes_copy import Copy, claim_name, copy_pod
 from respaldo.environments.kubernetes_errors import gone, not_running
 from respaldo.environments.kubernetes_pods import (
     NO_PRIMARY,
@@ -29,6 +31,7 @@ from respaldo.environments.kubernetes_pods import (
 )
 from respaldo.environments.kubernetes_process import PodContainer
 from respaldo.environments.kubernetes_runner import PROTOCOLS, KubernetesRunner
+from respaldo.environments.kubernetes_sandbox import KubernetesSandbox, lacks_rights, remove_leftovers
 from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
 
@@ -122,6 +125,34 @@ class KubernetesEnvironment(Environment):
         """Return the cluster's API, and the namespace where nothing else is said."""
         client = self._client()
         return client, self._namespace or client.cluster.namespace
+
+    def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        return KubernetesSandbox(self._client(), self._copy(spec), self._variables, self.open)
+
+    def remove_leftovers(self) -> int:
+        return remove_leftovers(self._client(), [self._namespace or self._client().cluster.namespace])
+
+    def _copy(self, spec: SandboxSpec) -> Copy:
+        client = self._client()
+        if spec.source is None:
+            return Copy(namespace=self._namespace or client.cluster.namespace, image=spec.image)
+        namespace, name, container = spec.source.id.split("/")
+        remove_leftovers(client, [namespace])
+        pod = client.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
+        data = "/var/lib/postgresql/data"
+        with suppress(EnvironmentFailedError):  # a source that is down tells nothing
+            variables = self.open(spec.source).variables()
+            data = variables.get("PGDATA") or variables.get("POSTGRESQL_DATA_DIR") or data
+        claimed = claim_name(pod, container, data)
+        claim = None
+        if claimed:
+            try:
+                claim = client.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claimed}")
+            except ApiRefusedError as error:
+                if error.status == 403:
+                    raise lacks_rights(namespace, error.reason) from error
+                raise
+        return copy_pod(pod, container, data, claim)
 
     def close(self) -> None:
         with self._lock:

@@ -185,11 +185,11 @@ class Api:
             headers = self._headers(proof) | ({} if body is None else {"Content-Type": kind})
             connection.request(method, self.cluster.path + target, body=body, headers=headers)
             response = connection.getresponse()
-            body = response.read(MAX_ANSWER_BYTES)
+            answer = response.read(MAX_ANSWER_BYTES)
             return _Answer(
                 status=response.status,
                 headers={name.lower(): value for name, value in response.getheaders()},
-                body=body,
+                body=answer,
             )
         except OSError as error:
             return error
