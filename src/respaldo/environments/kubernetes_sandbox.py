@@ -239,7 +239,7 @@ def lacks_rights(namespace: str, reason: str) -> EnvironmentFailedError:
         _("a drill needs more rights in the namespace {namespace}: {reason}").format(
             namespace=namespace, reason=reason
         ),
-        hint=_("a Role with {rules} (deploy/kubernetes/rbac-drill.yaml)").format(rules=RIGHTS),
+        hint=_("a Role with {rules} (deploy/kubernetes/drill/rbac.yaml)").format(rules=RIGHTS),
     )
 
 
