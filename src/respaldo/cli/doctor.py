@@ -56,7 +56,8 @@ def run_doctor_command(output: Output, settings: Settings, *, as_json: bool) -> 
             raise
         repository = None
     objective = timedelta(hours=settings.rpo_objective_h)
-    symptoms = examine(server, repository, app.target_of(server), now=app.clock.now(), objective=objective)
+    added = app.find_environment().added_files(server.runner.instance)
+    symptoms = examine(server, repository, app.target_of(server), now=app.clock.now(), objective=objective, added=added)
     if as_json:
         output.print_json([{"state": one.state.value, "text": one.text, "remedy": one.remedy} for one in symptoms])
     else:

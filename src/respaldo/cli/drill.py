@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from respaldo.cli.documents import proof_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
-from respaldo.errors import ProofFailedError
+from respaldo.errors import ProofFailedError, StorageError
 from respaldo.language import N_, _
 from respaldo.notify.notice import Operation
 from respaldo.repository.proof import Proof, ProofKind, Verdict
@@ -42,15 +43,23 @@ _PHASES = {
     "--due", metavar="DAYS", type=click.IntRange(0), help=_("drill each target whose newest proof is older than this")
 )
 @setting_options("environment", "namespace", "context", "host", "port", "database", "user", "jobs")
+@click.option("--html", metavar="FILE", help=_("write the report as one HTML file"))
 @json_option
 @click.pass_context
 def drill(
-    context: click.Context, /, flags: dict[str, Any], name: str, disaster: str | None, due: int | None, as_json: bool
+    context: click.Context,
+    /,
+    flags: dict[str, Any],
+    name: str,
+    disaster: str | None,
+    due: int | None,
+    html: str | None,
+    as_json: bool,
 ) -> None:
     """Drill a backup."""
     settings = load_settings(context, flags)
     manifests = [choose_backup(settings, name)] if due is None else find_due(settings, due)
-    run_drill_command(context.obj, settings, [one for one in manifests if one], disaster, as_json=as_json)
+    run_drill_command(context.obj, settings, [one for one in manifests if one], disaster, html, as_json=as_json)
 
 
 drill.help = _(
@@ -65,10 +74,10 @@ Examples:
   respaldo drill
   respaldo drill backup_20261124_020000
   respaldo drill latest --disaster random
-  respaldo drill --due 7
+  respaldo drill --due 7 --html drills.html
 
 \b
-Exit codes: 0 proven; 2 wrong use; 10 no such backup; 40 environment; 50 failed or inconclusive.
+Exit codes: 0 proven; 2 wrong use; 10 no such backup; 20 the report; 40 environment; 50 failed or inconclusive.
 """
 )
 
@@ -92,7 +101,13 @@ def find_due(settings: Settings, days: int) -> list[Manifest]:
 
 
 def run_drill_command(
-    output: Output, settings: Settings, manifests: Sequence[Manifest], disaster: str | None, *, as_json: bool
+    output: Output,
+    settings: Settings,
+    manifests: Sequence[Manifest],
+    disaster: str | None,
+    html: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Drill and print; raise ProofFailedError where a verdict is not proven, once all were drilled."""
     app = App(settings)
@@ -136,6 +151,8 @@ def _drill_all(
         )
         if not as_json:
             _print(manifest, proof)
+    if html is not None:
+        _write_report(html, proofs)
     if as_json:
         output.print_json([{"name": manifest.name, **proof_document(proof)} for manifest, proof in proofs])
     elif not proofs:
@@ -149,6 +166,19 @@ def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
         _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
         hint=_("make a full backup now, and drill that one"),
     )
+
+
+def _write_report(path: str, proofs: Sequence[tuple[Manifest, Proof]]) -> None:
+    from respaldo.cli.drill_report import render_report
+
+    names = ({key: _(text) for key, text in texts.items()} for texts in (_VERDICTS, _PHASES))
+    verdicts, phases = names
+    try:
+        Path(path).write_text(render_report(proofs, verdicts=verdicts, phases=phases), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            _("the report cannot be written to {path}: {error}").format(path=path, error=error.strerror)
+        ) from error
 
 
 def _print(manifest: Manifest, proof: Proof) -> None:

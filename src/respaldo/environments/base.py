@@ -306,6 +306,10 @@ class Environment(ABC):
         """Return what a throwaway copy of an instance is made from: its very image, its command, its variables."""
         return SandboxSpec(image=instance.image, source=instance)
 
+    def added_files(self, instance: Instance) -> Sequence[str]:
+        """Return the paths that were put into a running instance and are not in its image, where that can be told."""
+        return ()
+
     def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
         """Start a throwaway instance; raise EnvironmentFailedError where this environment cannot, or has no image."""
         raise EnvironmentFailedError(_("{name} cannot start a throwaway instance").format(name=self.name))

@@ -86,6 +86,11 @@ class DockerEnvironment(Environment):
         with self._asking() as client:
             return describe(client.inspect_container(instance.id))
 
+    def added_files(self, instance: Instance) -> Sequence[str]:
+        with self._asking() as client:
+            # Kind 1 is "added", in the engine's API: GET /containers/{id}/changes.
+            return [str(change["Path"]) for change in client.diff(instance.id) or [] if change["Kind"] == 1]
+
     def open_sandbox(self, spec: SandboxSpec) -> Sandbox:
         with self._asking() as client:
             return DockerSandbox(client, spec, self.open)

@@ -26,7 +26,8 @@ _SECRET_WORDS: Final = ("PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "_FI
 #: What shapes a server, of the official image and Bitnami's: taken over also from a whole Secret or ConfigMap.
 _SHAPING: Final = (
     "PGDATA", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS", "POSTGRES_HOST_AUTH_METHOD",
-    "POSTGRESQL_USERNAME", "POSTGRESQL_DATABASE", "POSTGRESQL_SHARED_PRELOAD_LIBRARIES", "POSTGRESQL_EXTRA_FLAGS", "LANG", "LC_ALL", "TZ",
+    "POSTGRESQL_USERNAME", "POSTGRESQL_DATABASE", "POSTGRESQL_SHARED_PRELOAD_LIBRARIES", "POSTGRESQL_EXTRA_FLAGS",
+    "LANG", "LC_ALL", "TZ",
 )  # fmt: skip
 _KEPT_OF_POD: Final = (
     "nodeSelector", "tolerations", "imagePullSecrets", "securityContext", "runtimeClassName",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
 
 from respaldo.errors import PostgresError
 from respaldo.language import _
@@ -38,7 +40,10 @@ SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size_bytes,
          WHERE setting LIKE '%timeout=%') AS timeouts,
        (SELECT coalesce(pg_catalog.string_agg(datname, ', '), '') FROM pg_catalog.pg_database
          WHERE pg_catalog.strpos(datname, '{restoring}') > 0) AS leftovers,
-       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_extension) AS extensions"""
+       (SELECT coalesce(pg_catalog.string_agg(e.extname, ', ' ORDER BY e.extname), '') FROM pg_catalog.pg_extension e
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name = e.extname)) AS lacking,
+       (SELECT coalesce(pg_catalog.json_agg(extname ORDER BY extname), '[]') FROM pg_catalog.pg_extension)
+         AS extensions"""
 
 
 class State(StrEnum):
@@ -59,14 +64,20 @@ class Symptom:
 
 
 def examine(
-    server: Server, repository: Repository | None, target: TargetPath, *, now: datetime, objective: timedelta
+    server: Server,
+    repository: Repository | None,
+    target: TargetPath,
+    *,
+    now: datetime,
+    objective: timedelta,
+    added: Collection[str] = (),
 ) -> list[Symptom]:
     """Look at a target and its backups, and return what was seen. Changes nothing. ``repository`` None: there is none
-    yet; ``objective``: how old the newest backup may be."""
-    return [*_server(server), *_backups(repository, target, now=now, objective=objective)]
+    yet; ``objective``: how old the newest backup may be; ``added``: files of the instance that its image lacks."""
+    return [*_server(server, added), *_backups(repository, target, now=now, objective=objective)]
 
 
-def _server(server: Server) -> Iterator[Symptom]:
+def _server(server: Server, added: Collection[str]) -> Iterator[Symptom]:
     facts = server.facts
     with server.open_session() as session:
         tables = list_tables(session)
@@ -96,7 +107,21 @@ def _server(server: Server) -> Iterator[Symptom]:
             ),
             remedy=_("raise max_locks_per_transaction on the server and restart it"),
         )
+    lacking = _lacking(found, added)
+    if lacking:
+        yield Symptom(
+            state=State.BAD,
+            text=_("the image of a drill lacks the extensions {names}").format(names=", ".join(lacking)),
+            remedy=_("use an image that has them: a drill of this backup fails"),
+        )
     yield from _remarks(server, found)
+
+
+def _lacking(found: dict[str, Any], added: Collection[str]) -> list[str]:
+    """Return the extensions in use whose control file is not there, or was put into the running container by hand."""
+    by_hand = {PurePosixPath(path).stem for path in added if path.endswith(".control")}
+    gone = set(filter(None, str(found["lacking"]).split(", ")))
+    return sorted(gone | (by_hand & set(found["extensions"])))
 
 
 def _remarks(server: Server, found: dict[str, object]) -> Iterator[Symptom]:
