@@ -86,6 +86,8 @@ def test_reference_holds_every_environment_variable(language: str) -> None:
     source = "\n".join(file.read_text() for file in (ROOT / "src").rglob("*.py"))
     read = set(re.findall(r"(?:environ|variables)(?:\.get\(|\[)\s*\"([A-Z][A-Z_]{3,})\"", source))
     of_the_container = {
+        "PGDATA",
+        "POSTGRESQL_DATA_DIR",
         "PGHOST",
         "PGPORT",
         "POSTGRESQL_PORT_NUMBER",

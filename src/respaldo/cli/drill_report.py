@@ -28,7 +28,8 @@ def render_report(
     """Return the page. ``verdicts`` and ``phases`` name them in the language of the run."""
     title = escape(_("Drill report"))
     parts = [_section(manifest, proof, verdicts, phases) for manifest, proof in drills]
-    body = "\n".join(parts) if parts else f"<p>{escape(_('no drill is due'))}</p>"
+    nothing = escape(_("no drill is due"))
+    body = "\n".join(parts) if parts else f"<p>{nothing}</p>"
     return (
         f'<!doctype html>\n<html lang="{choose_language(os.environ)}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -55,10 +56,11 @@ def _section(manifest: Manifest, proof: Proof, verdicts: Mapping[str, str], phas
         for name, seconds in proof.seconds.items()
     )
     findings = "\n".join(f"<li>{escape(finding)}</li>" for finding in proof.findings)
-    said = f"<ul>\n{findings}\n</ul>" if findings else f"<p>{escape(_('Nothing differs.'))}</p>"
+    nothing, headings = escape(_("Nothing differs.")), (escape(_("Phases")), escape(_("Findings")))
+    said = f"<ul>\n{findings}\n</ul>" if findings else f"<p>{nothing}</p>"
     return (
         f'<section>\n<h2>{escape(manifest.name)} <span class="verdict" style="background:{_COLOURS[proof.verdict]}">'
         f"{escape(verdicts[proof.verdict])}</span></h2>\n<table>\n{rows}\n</table>\n"
-        f"<h3>{escape(_('Phases'))}</h3>\n<table>\n{bars}\n</table>\n"
-        f"<h3>{escape(_('Findings'))}</h3>\n{said}\n</section>"
+        f"<h3>{headings[0]}</h3>\n<table>\n{bars}\n</table>\n"
+        f"<h3>{headings[1]}</h3>\n{said}\n</section>"
     )

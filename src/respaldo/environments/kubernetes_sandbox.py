@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 import time
@@ -281,7 +280,7 @@ def _is_left(api: Api, namespace: str, pod: Mapping[str, Any]) -> bool:
         return True
     annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
     owner_pod = annotations.get(OWNER_POD, "")
-    if owner_pod and owner_pod != os.environ.get("HOSTNAME", ""):
+    if owner_pod and owner_pod != socket.gethostname():
         found = _read(api, namespace, owner_pod)
         return found is None or (found.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
     try:
