@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from respaldo.errors import DamagedError, RepositoryError
 from respaldo.events import ignore
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
 from respaldo.operations.proofs import newest_proofs
+from respaldo.repository.labels import BackupLabels
 from respaldo.repository.repository import Repository
 from respaldo.storage.memory import MemoryStorage
 from tests.unit.repositories import TARGET, fill
@@ -52,6 +54,25 @@ def test_bit_flipped_anywhere_is_named() -> None:
         storage.put(name, data)
         for proof in [one.name for one in storage.list() if "/proof-" in one.name]:
             storage.delete(proof)
+
+
+def test_bit_flipped_in_any_byte_of_labels_and_proofs_is_named() -> None:
+    storage = MemoryStorage()
+    repository = fill(storage)
+    pinned = BackupLabels(uid=repository.backups(TARGET).manifests[0].uid, is_pinned=True)
+    repository.labels(TARGET).change(lambda labels: replace(labels, backups={"full": pinned}))
+    check(repository)
+    objects = [one.name for one in storage.list() if "/proof-" in one.name or one.name.endswith("labels.json")]
+    assert len(objects) == 3
+    for name in objects:
+        good = storage.get(name)
+        for place in range(0, len(good), 3):
+            flipped = bytearray(good)
+            flipped[place] ^= 1 << place % 8
+            storage.put(name, bytes(flipped))
+            report = check(repository, CheckRequest(depth=Depth.QUICK))
+            assert [one for one in report.findings if name in one.message or "labels" in one.backup], (name, place)
+            storage.put(name, good)
 
 
 @pytest.mark.parametrize("name", ["data-00-000.sql.zst", "segments.json.zst", "schema.dump"])

@@ -69,6 +69,8 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
             for damaged in listing.damaged
             if request.backup in {None, damaged.name}
         ]
+        if request.backup is None:
+            findings += _check_labels(repository, target)
     if request.backup is not None and not chosen and not findings:
         raise RepositoryError(
             _("there is no backup {name}").format(name=request.backup),
@@ -80,8 +82,26 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         found = list(_check_backup(repository, manifest, request, listen))
         read_bytes += manifest.totals.stored_bytes if request.depth is not Depth.QUICK else 0
         findings += found
+        # A proof that is damaged says nothing about its backup.
+        findings += [
+            Finding(
+                target=manifest.target,
+                backup=manifest.name,
+                message=_("the proof {name} is damaged and proves nothing: remove it, and drill again").format(
+                    name=name
+                ),
+            )
+            for name in repository.damaged_proofs(manifest)
+        ]
         _keep(repository, manifest, request, found, clock)
     return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings))
+
+
+def _check_labels(repository: Repository, target: TargetPath) -> Iterator[Finding]:
+    try:
+        repository.labels(target).read()
+    except DamagedError as error:
+        yield Finding(target=target, backup="labels.json", message=error.message)
 
 
 def _check_backup(

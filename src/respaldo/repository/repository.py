@@ -211,6 +211,18 @@ class Repository:
                     found.append(decode_proof(self.storage.get(stored.name, limit_bytes=MAX_PROOF_BYTES)))
         return sorted((proof for proof in found if proof.uid == manifest.uid), key=lambda proof: proof.made)
 
+    def damaged_proofs(self, manifest: Manifest) -> list[str]:
+        """Return the objects that bear the name of a proof of this backup and cannot be read as one."""
+        directory = _directory(manifest.target, manifest.name)
+        damaged = []
+        for stored in self.storage.list(directory):
+            if PROOF.fullmatch(stored.name.removeprefix(f"{directory}/")):
+                try:
+                    decode_proof(self.storage.get(stored.name, limit_bytes=MAX_PROOF_BYTES))
+                except FieldError:
+                    damaged.append(stored.name)
+        return damaged
+
     def labels(self, target: TargetPath) -> LabelStore:
         """Return what a target's backups are called, to read and to change. Needs no lease on the target."""
         return LabelStore(self.storage, self._clock, target, f"{_directory(target)}/{LABELS}")
