@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ _PREFIX: Final = "respaldo-drill-"
 _OWNER: Final = "owner.json"
 _STOP_S: Final = 30
 _INITDB_S: Final = 120
+_PAUSE_S: Final = 0.1
+_PARTS: Final = ("data", "socket", "work")
 # A socket's path may have 107 bytes (unix(7)).
 _LONGEST_PARENT: Final = 60
 
@@ -79,7 +82,7 @@ class LocalSandbox(Sandbox):
         self._variables = variables
         self._account = Account.choose()
         self._process: subprocess.Popen[bytes] | None = None
-        self._directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_parent()))
+        self._directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_parent()))
         try:
             owner = {**asdict(identify_process()), "programs": str(programs)}
             (self._directory / _OWNER).write_text(json.dumps(owner))
@@ -212,24 +215,41 @@ def remove_leftovers() -> int:
     """End and remove the throwaway servers that dead runs of this user left on this machine; return how many."""
     removed = 0
     for directory in Path(_parent()).glob(f"{_PREFIX}*"):
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError):
             # Another user's directory says nothing: who may write /tmp could name any process in it.
-            if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
-                continue
-            owner = json.loads((directory / _OWNER).read_text())
-            programs = owner.pop("programs")
-            if is_gone(ProcessIdentity(**owner)):
-                _end(directory, Path(programs))
-                shutil.rmtree(directory)
+            if not directory.is_symlink() and directory.stat().st_uid == os.geteuid() and _is_left(directory):
+                _remove(directory)
                 removed += 1
     return removed
 
 
-def _end(directory: Path, programs: Path) -> None:
-    """End the server of a directory, if it runs, as its own account."""
+def _is_left(directory: Path) -> bool:
+    """Tell whether the run that made a directory is surely gone; one that died at once left no more than its number."""
+    try:
+        owner = json.loads((directory / _OWNER).read_text())
+        owner.pop("programs")
+        return is_gone(ProcessIdentity(**owner))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        number = re.match(rf"{_PREFIX}(\d+)-", directory.name)
+        return number is not None and not Path(f"/proc/{number.group(1)}").exists() and Path("/proc/self").exists()
+
+
+def _remove(directory: Path) -> None:
+    """End the server of a directory, if it runs, as its own account, and remove all; what says whose it is goes last.
+
+    An initdb whose run was killed writes on for a moment."""
     if (directory / "data/postmaster.pid").exists():
+        programs = json.loads((directory / _OWNER).read_text())["programs"]
         command = [f"{programs}/pg_ctl", "-D", str(directory / "data"), "-m", "immediate", "-w", "stop"]
         Account.choose().start(command, directory / "work", directory / "server.log").wait(_STOP_S)
+    deadline_s = time.monotonic() + _STOP_S
+    while any((directory / name).exists() for name in _PARTS):
+        for name in _PARTS:
+            shutil.rmtree(directory / name, ignore_errors=True)
+        if time.monotonic() > deadline_s:
+            return
+        time.sleep(_PAUSE_S)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _parent() -> str:

@@ -1,0 +1,189 @@
+"""Drills of a pod, in a throwaway pod: with the shipped rights, on a claim of its own, and after a kill."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_kubernetes import ROOT, run
+from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
+
+MANIFESTS = ROOT / "deploy" / "kubernetes"
+ROWS = """
+CREATE TABLE filas AS SELECT i, 'fila ' || i AS texto FROM generate_series(1, 3000) i;
+ALTER TABLE filas ADD PRIMARY KEY (i);
+SELECT lo_from_bytea(77, 'objeto');
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backed:
+    """A pod with one backup in a repository."""
+
+    pod: PostgresPod
+    repository: Path
+
+    def drill(self, *words: str, **variables: str) -> dict[str, Any]:
+        command = ["-m", "respaldo", "--repository", str(self.repository), "drill", *words, "--json"]
+        ended = run(self.pod.cluster, command, **variables)
+        assert ended.returncode in {0, 50}, ended.stderr
+        (proof,) = json.loads(ended.stdout)
+        return dict(proof)
+
+    def left(self) -> list[str]:
+        """Return the names of what drills have in the namespace now; what the cluster is removing counts."""
+        kinds = "pods,persistentvolumeclaims,secrets"
+        items = self.pod.cluster.get(kinds, "--namespace", self.pod.namespace)["items"]
+        return [item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("respaldo-drill")]
+
+
+@pytest.fixture(scope="module")
+def backed(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backed]:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = postgres_set(kubernetes_cluster, namespace, "tienda-db")
+        pod.psql(ROWS)
+        repository = tmp_path_factory.mktemp("drill") / "repository"
+        words = ["--repository", str(repository), "backup", "--pod", pod.name, "--namespace", namespace]
+        ended = run(kubernetes_cluster, ["-m", "respaldo", *words])
+        assert ended.returncode == 0, ended.stderr
+        yield Backed(pod=pod, repository=repository)
+
+
+@pytest.fixture
+def account(backed: Backed, tmp_path: Path) -> str:
+    """A kubeconfig of the shipped service account with the rights of backups only."""
+    cluster, namespace = backed.pod.cluster, backed.pod.namespace
+    rights = (MANIFESTS / "rbac.yaml").read_text().replace("postgres-0", backed.pod.name)
+    cluster.kubectl("apply", "--namespace", namespace, "--filename", "-", stdin=rights.encode())
+    token = cluster.kubectl("create", "token", "respaldo", "--namespace", namespace).decode().strip()
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--output", "json"))
+    config["users"][0]["user"] = {"token": token}
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(config))
+    return str(file)
+
+
+def test_drill_takes_the_shipped_rights_and_says_which_are_missing(backed: Backed, account: str) -> None:
+    refused = backed.drill(KUBECONFIG=account)
+    assert refused["verdict"] == "inconclusive"
+    assert any("resourceNames: [respaldo-drill-0" in finding for finding in refused["findings"]), refused
+    assert backed.left() == []
+    manifest = str(MANIFESTS / "drill" / "rbac.yaml")
+    backed.pod.cluster.kubectl("apply", "--namespace", backed.pod.namespace, "--filename", manifest)
+    proof = backed.drill("latest", "--disaster", "index-corruption", KUBECONFIG=account)
+    assert proof["verdict"] == "proven", proof["findings"]
+    assert proof["seconds"]["disaster"] > 0
+    backed.pod.cluster.wait_for("what the pod owned is gone", lambda: backed.left() == [])
+
+
+def test_pod_that_a_killed_drill_left_is_removed_by_the_next(backed: Backed) -> None:
+    words = [sys.executable, "-m", "respaldo", "--repository", str(backed.repository), "drill"]
+    variables = {
+        "PYTHONPATH": str(ROOT / "src"),
+        "KUBECONFIG": str(backed.pod.cluster.kubeconfig),
+        "PATH": "/usr/bin:/bin",
+    }
+    with subprocess.Popen(words, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drill:
+        deadline = time.monotonic() + 60
+        while not backed.left() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        drill.kill()
+    assert backed.left()
+    proof = backed.drill("latest", "--disaster", "volume")
+    assert proof["verdict"] == "proven", proof["findings"]
+    backed.pod.cluster.wait_for("what the pods owned is gone", lambda: backed.left() == [])
+
+
+def test_copy_has_a_claim_like_the_source_s_and_loses_it_for_real(
+    kubernetes_cluster: KubernetesCluster, as_root: None, tmp_path: Path
+) -> None:
+    """Volumes by hand, one for each claim: of the source, of the copy, and of the copy that follows the loss."""
+    if not kubernetes_cluster.is_own:
+        pytest.skip("no directories on another's nodes")
+    with kubernetes_cluster.namespace() as namespace:
+        names = [f"{namespace}-{number}" for number in range(3)]
+        for name in names:
+            (tmp_path / name).mkdir()
+            volume = {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": name},
+                "spec": {
+                    "capacity": {"storage": "1Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "storageClassName": namespace,
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": str(tmp_path / name)},
+                },
+            }
+            kubernetes_cluster.apply(volume)
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "datos", "namespace": namespace},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": namespace,
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        }
+        kubernetes_cluster.apply(claim)
+        try:
+            pod = with_claim(kubernetes_cluster, namespace)
+            pod.psql(ROWS)
+            backed = Backed(pod=pod, repository=tmp_path / "repository")
+            words = ["--repository", str(backed.repository), "backup", "--pod", pod.name, "--namespace", namespace]
+            ended = run(kubernetes_cluster, ["-m", "respaldo", *words])
+            assert ended.returncode == 0, ended.stderr
+            proof = backed.drill("latest", "--disaster", "volume")
+            assert proof["verdict"] == "proven", proof["findings"]
+            listed = kubernetes_cluster.get("pv")["items"]
+            used = [
+                one["metadata"]["name"]
+                for one in listed
+                if one["metadata"]["name"] in names and "claimRef" in one["spec"]
+            ]
+            assert sorted(used) == names
+            kubernetes_cluster.wait_for("what the pods owned is gone", lambda: backed.left() == [])
+        finally:
+            kubernetes_cluster.kubectl("delete", "pv", *names, "--wait=false", "--ignore-not-found")
+
+
+def with_claim(cluster: KubernetesCluster, namespace: str) -> PostgresPod:
+    """Make a pod whose data lie in the claim ``datos``, with another command line and a preloaded library."""
+    container = {
+        "name": "postgres",
+        "image": "postgres:15",
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "max_connections=50"],
+        "env": [
+            {"name": "POSTGRES_PASSWORD", "value": base64.b64encode(namespace.encode()).decode()},
+            {"name": "POSTGRES_DB", "value": "tienda"},
+            {"name": "PGDATA", "value": "/data/pgdata"},
+        ],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "127.0.0.1"]}, "periodSeconds": 1},
+    }
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "con-pvc", "namespace": namespace},
+            "spec": {
+                "terminationGracePeriodSeconds": 5,
+                "containers": [container],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "datos"}}],
+            },
+        }
+    )
+    cluster.wait_ready(namespace, "con-pvc")
+    return PostgresPod(cluster=cluster, namespace=namespace, name="con-pvc", database="tienda")

@@ -1,0 +1,217 @@
+"""Drills of a server on this machine, in a throwaway server of the same installation."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from respaldo.clock import SystemClock
+from respaldo.environments.base import InstanceQuery, SandboxSpec
+from respaldo.environments.local import LocalEnvironment
+from respaldo.errors import EnvironmentFailedError, ProofFailedError
+from respaldo.operations.loading import table_of
+from respaldo.operations.rowsum import RowSum
+from respaldo.operations.verifying import compare_rows
+from respaldo.postgres.connection import ConnectionOverrides
+from respaldo.postgres.server import connect
+from respaldo.repository.records import TargetPath
+from respaldo.repository.repository import Repository
+from respaldo.storage.directory import DirectoryStorage
+from tests.integration.conftest import AFTER_THE_FULL, ROOT, SQL
+from tests.rig.database import Database, database_on
+from tests.rig.embedded import EmbeddedPostgres
+
+ROWS = """
+CREATE TABLE pairs (id int PRIMARY KEY, a text NOT NULL, b text NOT NULL);
+INSERT INTO pairs SELECT i, 'left ' || i, 'same ' || i FROM generate_series(1, 2000) i;
+CREATE INDEX pairs_a ON pairs (a);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """The program beside the embedded server, with one repository."""
+
+    server: EmbeddedPostgres
+    repository: Path
+    database: str
+
+    @property
+    def place(self) -> list[str]:
+        return ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words]
+
+    def variables(self, language: str = "en") -> dict[str, str]:
+        path = f"{self.server.bin_directory}:{os.environ['PATH']}"
+        kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+        mine = {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "PGUSER": "postgres", "RESPALDO_LANG": language}
+        return {**kept, **mine}
+
+    def run(self, *words: str, language: str = "en") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words),
+            env=self.variables(language),
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+
+    def backup(self) -> dict[str, Any]:
+        ended = self.run("backup", *self.place, "--database", self.database, "--json")
+        assert ended.returncode == 0, ended.stderr
+        document: dict[str, Any] = json.loads(ended.stdout)
+        return document
+
+    def drill(self, *words: str) -> dict[str, Any]:
+        ended = self.run("drill", *words, *self.place, "--json")
+        assert ended.returncode in {0, 50}, ended.stderr
+        (proof,) = json.loads(ended.stdout)
+        assert (proof["verdict"] == "proven") == (ended.returncode == 0)
+        return dict(proof)
+
+
+@pytest.fixture(scope="module")
+def source(embedded_postgres: EmbeddedPostgres) -> Iterator[Database]:
+    with database_on(embedded_postgres, options="") as made:
+        made.psql(ROWS)
+        yield made
+
+
+@pytest.fixture
+def local(embedded_postgres: EmbeddedPostgres, source: Database, tmp_path: Path) -> Local:
+    return Local(server=embedded_postgres, repository=tmp_path / "repository", database=source.name)
+
+
+def leftovers() -> Sequence[Path]:
+    return list(Path(tempfile.gettempdir()).glob("respaldo-drill-*"))
+
+
+def test_full_and_incremental_of_the_shop_and_pgbench_are_proven(
+    embedded_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    before, _mark, after = (SQL / "shop.sql").read_text().partition(AFTER_THE_FULL)
+    with database_on(embedded_postgres, options="") as shop:
+        local = Local(server=embedded_postgres, repository=tmp_path / "repository", database=shop.name)
+        shop.psql(before)
+        full = local.backup()
+        shop.psql(after)
+        assert local.backup()["type"] == "incremental"
+        for name in (full["name"], "latest"):
+            proof = local.drill(name)
+            assert proof["verdict"] == "proven", proof["findings"]
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("disaster", ["volume", "table-drop", "scramble", "index-corruption"])
+def test_disaster_is_noticed_and_recovered_from(disaster: str, local: Local) -> None:
+    local.backup()
+    proof = local.drill("latest", "--disaster", disaster)
+    assert proof["verdict"] == "proven", proof["findings"]
+    assert proof["seconds"]["disaster"] > 0
+    assert proof["seconds"]["restore"] > 0
+    assert leftovers() == []
+
+
+def test_report_is_one_page_in_the_language_of_the_run_with_everything_escaped(local: Local, tmp_path: Path) -> None:
+    local.backup()
+    for language, words in (("es", ("Informe del simulacro", "probado")), ("en", ("Drill report", "proven"))):
+        page = tmp_path / f"{language}.html"
+        ended = local.run("drill", *local.place, "--html", str(page), language=language)
+        assert ended.returncode == 0, ended.stderr
+        text = page.read_text()
+        assert f'lang="{language}"' in text
+        assert all(word in text for word in words)
+        assert not re.search(r"<script|src=|https?://", text)
+    ended = local.run("drill", *local.place, "--html", str(tmp_path / "none" / "page.html"))
+    assert ended.returncode == 20
+    assert "page.html" in ended.stderr
+
+
+def test_server_that_a_killed_drill_left_is_ended_and_removed_by_the_next(local: Local) -> None:
+    local.backup()
+    command = local.command("drill", *local.place)
+    for step in ("owner.json", "data/postmaster.pid", "server.log"):
+        with subprocess.Popen(
+            command, env=local.variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as drill:
+            deadline = time.monotonic() + 60
+            while not any((place / step).exists() for place in leftovers()) and drill.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            drill.kill()
+        pids = [int(file.read_text().split()[0]) for place in leftovers() for file in place.glob("data/postmaster.pid")]
+        assert local.drill()["verdict"] == "proven"
+        assert leftovers() == []
+        for pid in pids:
+            with suppress(FileNotFoundError):
+                assert "respaldo-drill-" not in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_version_that_is_not_installed_is_said_with_its_remedy() -> None:
+    with pytest.raises(EnvironmentFailedError, match="99") as raised:
+        LocalEnvironment().open_sandbox(SandboxSpec(major=99))
+    assert "postgresql-99" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "UPDATE pairs SET a = 'left X' WHERE id = 1000",
+        "DELETE FROM pairs WHERE id = 2000",
+        "INSERT INTO pairs VALUES (2001, 'left 2001', 'same 2001')",
+        "UPDATE pairs p SET a = q.a FROM pairs q WHERE (p.id, q.id) IN ((10, 11), (11, 10))",
+        "UPDATE pairs SET a = b, b = a WHERE id = 7",
+        "DELETE FROM pairs WHERE id = 3; INSERT INTO pairs VALUES (2001, 'left 3', 'same 3')",
+        "TRUNCATE pairs",
+        "DROP TABLE pairs",
+    ],
+)
+def test_harm_to_one_row_is_found(
+    harm: str, module_backup: tuple[Local, str], embedded_postgres: EmbeddedPostgres
+) -> None:
+    """The comparison of every drill, against a restored database whose rows were harmed by hand."""
+    local, name = module_backup
+    environment = LocalEnvironment(
+        str(embedded_postgres.socket_directory), embedded_postgres.port, embedded_postgres.bin_directory
+    )
+    instance = environment.find(InstanceQuery())[0]
+    repository = Repository.open(DirectoryStorage(local.repository), SystemClock())
+    reader = repository.reader(TargetPath(instance=instance.name, database=local.database), name)
+    expected: dict[str, RowSum] = {}
+    for segment in reader.segments:
+        series = reader.series[segment.series]
+        if table_of(series).endswith("pairs"):
+            rows = expected.setdefault(table_of(series), RowSum())
+            for text in reader.open_text(segment):
+                rows.feed(text)
+    assert [rows.rows for rows in expected.values()] == [2000]
+    with database_on(embedded_postgres, options=f'TEMPLATE "{local.database}"') as copy:
+        server = connect(environment.open(instance), ConnectionOverrides(database=copy.name))
+        assert compare_rows(server, copy.name, expected, encoding="UTF8", jobs=1) == 2000
+        copy.psql(harm)
+        with pytest.raises(ProofFailedError, match="pairs"):
+            compare_rows(server, copy.name, expected, encoding="UTF8", jobs=1)
+
+
+@pytest.fixture(scope="module")
+def module_backup(
+    embedded_postgres: EmbeddedPostgres, source: Database, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Local, str]:
+    repository = tmp_path_factory.mktemp("rows") / "repository"
+    local = Local(server=embedded_postgres, repository=repository, database=source.name)
+    return local, str(local.backup()["name"])
