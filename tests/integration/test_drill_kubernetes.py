@@ -33,7 +33,17 @@ class Backed:
     repository: Path
 
     def drill(self, *words: str, **variables: str) -> dict[str, Any]:
-        command = ["-m", "respaldo", "--repository", str(self.repository), "drill", *words, "--json"]
+        command = [
+            "-m",
+            "respaldo",
+            "--repository",
+            str(self.repository),
+            "drill",
+            *words,
+            "--namespace",
+            self.pod.namespace,
+            "--json",
+        ]
         ended = run(self.pod.cluster, command, **variables)
         assert ended.returncode in {0, 50}, ended.stderr
         (proof,) = json.loads(ended.stdout)
@@ -86,7 +96,16 @@ def test_drill_takes_the_shipped_rights_and_says_which_are_missing(backed: Backe
 
 
 def test_pod_that_a_killed_drill_left_is_removed_by_the_next(backed: Backed) -> None:
-    words = [sys.executable, "-m", "respaldo", "--repository", str(backed.repository), "drill"]
+    words = [
+        sys.executable,
+        "-m",
+        "respaldo",
+        "--repository",
+        str(backed.repository),
+        "drill",
+        "--namespace",
+        backed.pod.namespace,
+    ]
     variables = {
         "PYTHONPATH": str(ROOT / "src"),
         "KUBECONFIG": str(backed.pod.cluster.kubeconfig),
@@ -164,7 +183,7 @@ def with_claim(cluster: KubernetesCluster, namespace: str) -> PostgresPod:
         "name": "postgres",
         "image": "postgres:15",
         "imagePullPolicy": "IfNotPresent",
-        "args": ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "max_connections=50"],
+        "args": ["postgres", "-c", "shared_preload_libraries=pg_stat_statements", "-c", "max_connections=50"],
         "env": [
             {"name": "POSTGRES_PASSWORD", "value": base64.b64encode(namespace.encode()).decode()},
             {"name": "POSTGRES_DB", "value": "tienda"},
