@@ -112,7 +112,7 @@ def run_drill_command(
     """Drill and print; raise ProofFailedError where a verdict is not proven, once all were drilled."""
     app = App(settings)
     with Announcing(output, app, Operation.DRILL) as announcing:
-        _drill_all(output, app, announcing, manifests, disaster, as_json=as_json)
+        _drill_all(output, app, announcing, manifests, disaster, html, as_json=as_json)
 
 
 def _drill_all(
@@ -121,6 +121,7 @@ def _drill_all(
     announcing: Announcing,
     manifests: Sequence[Manifest],
     disaster: str | None,
+    html: str | None,
     *,
     as_json: bool,
 ) -> None:
