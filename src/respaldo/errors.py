@@ -120,13 +120,17 @@ class HookFailedError(RespaldoError):
 
 
 class NotificationError(RespaldoError):
-    """A message could not be delivered. ``is_temporary``: the same again may succeed."""
+    """A message could not be delivered. ``is_temporary``: the same again may succeed; ``is_partial``: some of those it
+    was for got it, so that it is never sent again."""
 
     exit_code = DONE_WITH_WARNINGS
 
-    def __init__(self, message: str, *, hint: str | None = None, is_temporary: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, is_temporary: bool = False, is_partial: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.is_temporary = is_temporary
+        self.is_partial = is_partial
 
 
 class StaleError(RespaldoError):

@@ -47,7 +47,8 @@ def make_certificate(directory: Path, *, name: str = "localhost") -> Certificate
 
 @dataclass(slots=True)
 class Mailbox:
-    """What an SMTP server took. ``refuses``: the code and text that it answers a message with, in its place."""
+    """What an SMTP server took. ``refuses``: the code and text that it answers a message with, in its place;
+    ``unknown``: recipients that it does not know."""
 
     port: int = 0
     emails: list[EmailMessage] = field(default_factory=list)
@@ -55,7 +56,16 @@ class Mailbox:
     users: list[str] = field(default_factory=list)
     were_encrypted: list[bool] = field(default_factory=list)
     refuses: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
     delay_s: float = 0.0
+
+    async def handle_RCPT(  # noqa: N802 - its name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.unknown:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
         if self.delay_s:

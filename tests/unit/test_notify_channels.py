@@ -306,10 +306,42 @@ def test_deliver_waits_for_no_server_beyond_its_budget_and_tells_the_others(inbo
 
 
 def test_deliver_keeps_the_order_after_a_failure(inbox: Inbox) -> None:
-    inbox.answers = [200, 403]
-    deliveries = deliver({"slack": [message()] * 3}, {"slack": bot(inbox.url)})
+    inbox.answers = [200, 500, 500, 500]
+    deliveries = deliver({"slack": [message()] * 3}, {"slack": bot(inbox.url)}, pause=lambda _seconds: None)
     assert [one.error is None for one in deliveries] == [True, False, False]
-    assert len(inbox.requests) == 2
+    assert len(inbox.requests) == 4
+
+
+def test_deliver_passes_by_a_message_that_is_refused_for_good_but_not_two(inbox: Inbox) -> None:
+    inbox.answers = [403]
+    deliveries = deliver({"slack": [message()] * 2}, {"slack": bot(inbox.url)})
+    assert [one.error is None for one in deliveries] == [False, True]
+    inbox.answers = [403, 403]
+    deliveries = deliver({"slack": [message()] * 5}, {"slack": bot(inbox.url)})
+    assert [one.error is None for one in deliveries] == [False] * 5
+    assert len(inbox.requests) == 4
+
+
+def test_smtp_that_refuses_one_recipient_of_two_tells_the_other_every_message_once() -> None:
+    with smtp_server() as mailbox:
+        mailbox.unknown = {"dba@example.com"}
+        channel = SmtpChannel(host="127.0.0.1", port=mailbox.port, security="none", envelope=TO)
+        first, second = deliver({"email": [message(), message(Kind.RECOVERY)]}, {"email": channel})
+    assert mailbox.recipients == [["ops@example.com"]] * 2
+    assert all(one.is_over and "dba@example.com: 550" in str(one.error and one.error.message) for one in (first, second))
+
+
+def test_deliver_outlives_an_error_of_any_kind() -> None:
+    class FakeSurprisingChannel:
+        name = "odd"
+        secrets = ("planted",)
+
+        def send(self, message: Message) -> None:
+            raise KeyError("planted")
+
+    (delivery,) = deliver({"odd": [message()]}, {"odd": FakeSurprisingChannel()})
+    assert delivery.error is not None
+    assert delivery.error.message.endswith(": KeyError")
 
 
 def test_redact_takes_out_every_form_of_a_secret() -> None:

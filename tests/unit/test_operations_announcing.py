@@ -42,12 +42,15 @@ class FakeChannel:
     name: str = "fake"
     secrets: tuple[str, ...] = ()
     is_down: bool = False
+    is_partial: bool = False
     taken: list[Message] = field(default_factory=list)
 
     def send(self, message: Message) -> None:
         if self.is_down:
             raise NotificationError("down")
         self.taken.append(message)
+        if self.is_partial:
+            raise NotificationError("one of two is unknown", is_partial=True)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -297,6 +300,16 @@ def test_what_a_channel_did_not_take_comes_later_in_order_and_once() -> None:
     assert len(world.look()) == 2
     world.channel.is_down = False
     assert world.look() == []
+    assert world.look() == []
+    assert world.channel.kinds == [Kind.FAILURE, Kind.RECOVERY]
+
+
+def test_what_some_of_those_it_is_for_got_is_told_as_a_failure_and_never_sent_again() -> None:
+    world = World()
+    world.channel.is_partial = True
+    assert len(world.fail()) == 1
+    world.sleep(days=1)
+    assert len(world.succeed()) == 1
     assert world.look() == []
     assert world.channel.kinds == [Kind.FAILURE, Kind.RECOVERY]
 

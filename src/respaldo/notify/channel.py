@@ -40,7 +40,9 @@ def redact_error(error: NotificationError, secrets: Iterable[str]) -> Notificati
     """Return the error without the secrets."""
     known = list(secrets)
     hint = redact(error.hint, known) if error.hint else None
-    return NotificationError(redact(error.message, known), hint=hint, is_temporary=error.is_temporary)
+    return NotificationError(
+        redact(error.message, known), hint=hint, is_temporary=error.is_temporary, is_partial=error.is_partial
+    )
 
 
 def secrets_of_url(url: str) -> list[str]:

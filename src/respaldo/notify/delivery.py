@@ -16,17 +16,23 @@ ATTEMPTS = 3
 BUDGET_S = 60.0
 """What a backup that is done waits for its messages at most; three attempts of ten seconds and the pauses fit."""
 _PAUSES_S = (1.0, 4.0)
+_REFUSED_IN_A_ROW = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What came of one message on one channel. ``error`` None: it was taken."""
+    """What came of one message on one channel. ``error`` None: it was taken by all that it is for."""
 
     channel: str
     message: Message
     attempts: int
     seconds: float
     error: NotificationError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the message is not to be sent again: somebody has it."""
+        return self.error is None or self.error.is_partial
 
 
 def deliver(
@@ -39,8 +45,9 @@ def deliver(
 ) -> list[Delivery]:
     """Send each channel its messages in order, and return what came of each.
 
-    ``work`` by the channel's name. The first message that a channel does not take is its last: the rest would arrive
-    out of order. What is still under way after ``budget_s`` counts as not delivered.
+    ``work`` by the channel's name. The first message that a channel cannot take now is its last: the rest would arrive
+    out of order. One that it refuses for good does not keep the next, but two in a row do: then it takes none. What is
+    still under way after ``budget_s`` counts as not delivered.
     """
     found: dict[str, list[Delivery]] = {name: [] for name in work}
     threads = []
@@ -61,7 +68,7 @@ def deliver(
 def _complete(name: str, messages: Sequence[Message], found: list[Delivery], budget_s: float) -> list[Delivery]:
     """Return a delivery for each message: those that the thread did not come to failed too."""
     done = list(found)
-    error = done[-1].error if done and done[-1].error else None
+    error = done[-1].error if done and not done[-1].is_over else None
     if error is None:
         error = NotificationError(_("nothing came of it in {seconds} s").format(seconds=round(budget_s)))
     rest = messages[len(done) :]
@@ -71,9 +78,12 @@ def _complete(name: str, messages: Sequence[Message], found: list[Delivery], bud
 def _send_all(
     channel: Channel, messages: Sequence[Message], found: list[Delivery], attempts: int, pause: Callable[[float], None]
 ) -> None:
+    refused = 0
     for message in messages:
-        found.append(_send(channel, message, attempts, pause))
-        if found[-1].error is not None:
+        delivery = _send(channel, message, attempts, pause)
+        found.append(delivery)
+        refused = 0 if delivery.is_over else refused + 1
+        if refused == _REFUSED_IN_A_ROW or (delivery.error is not None and delivery.error.is_temporary):
             return
 
 
@@ -89,10 +99,10 @@ def _send(channel: Channel, message: Message, attempts: int, pause: Callable[[fl
             break
         except NotificationError as failure:
             error = redact_error(failure, channel.secrets)
-        except (OSError, ValueError, RuntimeError) as failure:
-            # A library's own error that no port foresaw; its words could hold anything.
+        except Exception as failure:  # noqa: BLE001 - a thread that dies tells nothing of it
+            # A library's own error that no channel foresaw; its words could hold anything.
             error = NotificationError(
-                _("{channel} failed: {reason}").format(channel=channel.name, reason=type(failure))
+                _("{channel} failed: {reason}").format(channel=channel.name, reason=type(failure).__name__)
             )
         if not error.is_temporary:
             break

@@ -118,7 +118,10 @@ class SmtpChannel:
         # The same again would reach those who were not refused a second time.
         is_temporary = not some and all(400 <= code < 500 for code, _reason in refused.values())
         return NotificationError(
-            _("{host} refused recipients: {reasons}").format(host=self.host, reasons=reasons), is_temporary=is_temporary
+            _("{host} refused recipients: {reasons}").format(host=self.host, reasons=reasons),
+            hint=_("RESPALDO_EMAIL_TO holds the addresses"),
+            is_temporary=is_temporary,
+            is_partial=some,
         )
 
 

@@ -216,7 +216,7 @@ class Announcer:
                     # Before anything is sent: a run that dies in between has told, or will.
                     self._remember(state)
                 deliveries = self._send(_work(state, channels), channels, ping)
-                taken = {(one.channel, one.message.uid) for one in deliveries if one.error is None}
+                taken = {(one.channel, one.message.uid) for one in deliveries if one.is_over}
                 if taken and before is not None:
                     rest = [one for one in state.pending if (one.channel, one.message.uid) not in taken]
                     self._remember(replace(state, pending=tuple(rest)))
