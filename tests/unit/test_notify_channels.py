@@ -331,6 +331,20 @@ def test_smtp_that_refuses_one_recipient_of_two_tells_the_other_every_message_on
     assert all(one.is_over and "dba@example.com: 550" in str(one.error and one.error.message) for one in (first, second))
 
 
+def test_no_channel_tells_the_secret_of_another() -> None:
+    class FakeTellTale:
+        name = "odd"
+        secrets = ()
+
+        def send(self, message: Message) -> None:
+            raise NotificationError(f"of another: {TOKEN}")
+
+    channels: dict[str, Channel] = {"odd": FakeTellTale(), "slack": bot("http://x"), "bad": AppriseChannel(url="x://[")}
+    (delivery,) = deliver({"odd": [message()]}, channels)
+    assert delivery.error is not None
+    assert delivery.error.message == "of another: ***"
+
+
 def test_deliver_outlives_an_error_of_any_kind() -> None:
     class FakeSurprisingChannel:
         name = "odd"

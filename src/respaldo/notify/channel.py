@@ -47,7 +47,10 @@ def redact_error(error: NotificationError, secrets: Iterable[str]) -> Notificati
 
 def secrets_of_url(url: str) -> list[str]:
     """Return what a URL may hide: all of it, and each part of it that could be a key."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return [url]
     pieces = [*parts.path.split("/"), *(pair.partition("=")[2] for pair in parts.query.split("&")), parts.netloc]
     pieces += [parts.username or "", parts.password or ""]
     return [url, *(form for piece in pieces if len(piece) >= 8 for form in (piece, unquote(piece)))]

@@ -50,9 +50,11 @@ def deliver(
     still under way after ``budget_s`` counts as not delivered.
     """
     found: dict[str, list[Delivery]] = {name: [] for name in work}
+    # Of all channels: what a library logs of one may be read by the thread of another.
+    secrets = [secret for channel in channels.values() for secret in channel.secrets]
     threads = []
     for name, messages in work.items():
-        arguments = (channels[name], messages, found[name], attempts, pause)
+        arguments = (channels[name], messages, found[name], attempts, pause, secrets)
         # A thread that a server holds must not hold the program's end too.
         thread = threading.Thread(target=_send_all, args=arguments, name=f"notify {name}", daemon=True)
         thread.start()
@@ -76,18 +78,25 @@ def _complete(name: str, messages: Sequence[Message], found: list[Delivery], bud
 
 
 def _send_all(
-    channel: Channel, messages: Sequence[Message], found: list[Delivery], attempts: int, pause: Callable[[float], None]
+    channel: Channel,
+    messages: Sequence[Message],
+    found: list[Delivery],
+    attempts: int,
+    pause: Callable[[float], None],
+    secrets: Sequence[str],
 ) -> None:
     refused = 0
     for message in messages:
-        delivery = _send(channel, message, attempts, pause)
+        delivery = _send(channel, message, attempts, pause, secrets)
         found.append(delivery)
         refused = 0 if delivery.is_over else refused + 1
         if refused == _REFUSED_IN_A_ROW or (delivery.error is not None and delivery.error.is_temporary):
             return
 
 
-def _send(channel: Channel, message: Message, attempts: int, pause: Callable[[float], None]) -> Delivery:
+def _send(
+    channel: Channel, message: Message, attempts: int, pause: Callable[[float], None], secrets: Sequence[str]
+) -> Delivery:
     begun_s = time.monotonic()
     error: NotificationError | None = None
     number = 0
@@ -98,7 +107,7 @@ def _send(channel: Channel, message: Message, attempts: int, pause: Callable[[fl
             error = None
             break
         except NotificationError as failure:
-            error = redact_error(failure, channel.secrets)
+            error = redact_error(failure, secrets)
         except Exception as failure:  # noqa: BLE001 - a thread that dies tells nothing of it
             # A library's own error that no channel foresaw; its words could hold anything.
             error = NotificationError(
