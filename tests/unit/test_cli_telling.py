@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.exceptions import Exit
 
+from respaldo.app import App
+from respaldo.cli.announcing import Announcing
+from respaldo.cli.printing import Output
+from respaldo.config.settings import Settings
+from respaldo.notify.notice import Operation
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
 from tests.unit.repositories import fill
@@ -176,6 +182,29 @@ def test_a_failed_backup_is_told_by_the_flat_flags(tmp_path: Path) -> None:
     assert "respaldo --repository backups doctor" in text
     kept = "".join(path.read_text() for path in (tmp_path / "backups").rglob("*") if path.is_file())
     assert not [secret for secret in SECRETS.values() if secret in text + kept]
+
+
+@pytest.mark.parametrize("error", [KeyError("no such thing"), OSError(28, "No space left"), RuntimeError("odd")])
+def test_a_run_that_a_fault_of_this_program_ends_is_told(tmp_path: Path, inbox: Inbox, error: Exception) -> None:
+    settings = Settings.load(
+        {"repository": str(tmp_path / "backups"), "container": "pc_db"},
+        {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook", "RESPALDO_PING_URL": f"{inbox.url}/check"},
+    )
+    with (
+        pytest.raises(type(error)) as caught,
+        Announcing(Output(quiet=True), App(settings), Operation.BACKUP),
+    ):
+        raise error
+    assert caught.value is error
+    assert inbox.paths == ["/check/start", "/check/fail", "/hook"]
+    assert type(error).__name__ in inbox.requests[-1].body
+
+
+def test_a_run_that_is_done_with_warnings_is_no_failure(tmp_path: Path, inbox: Inbox) -> None:
+    settings = Settings.load({"repository": str(tmp_path / "backups")}, {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook"})
+    with pytest.raises(Exit), Announcing(Output(quiet=True), App(settings), Operation.BACKUP):
+        raise Exit(3)
+    assert inbox.requests == []
 
 
 def test_a_failed_run_begins_nothing_where_nobody_is_to_be_told(tmp_path: Path) -> None:

@@ -131,6 +131,9 @@ def _failure(error: BaseException | None) -> RespaldoError | None:
         return error
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return InterruptedRunError(_("interrupted; nothing half-made is left"))
+    if isinstance(error, Exception) and not isinstance(error, click.exceptions.Exit):
+        # A fault of this program: nobody is there to read its traceback, and nothing was backed up.
+        return RespaldoError(f"{type(error).__name__}: {error}")
     return None
 
 
