@@ -402,6 +402,20 @@ def test_a_storage_that_fails_keeps_nobody_from_being_told() -> None:
     assert world.channel.kinds == [Kind.FAILURE]
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_lock_that_cannot_be_given_back_fails_nobody(is_told: bool) -> None:
+    class FakeGoneStorage(MemoryStorage):
+        """Deletes nothing."""
+
+        def delete(self, name: str) -> None:
+            raise StorageError("gone")
+
+    world = World(**({} if is_told else {"channels": ()}))
+    world.storage = FakeGoneStorage()
+    assert world.succeed() == []
+    assert world.channel.kinds == ([Kind.SUCCESS] if is_told else [])
+
+
 def test_what_is_remembered_and_cannot_be_read_begins_anew() -> None:
     world = World()
     for data in (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
@@ -187,5 +187,9 @@ class AlertStore:
                 if time.monotonic() > deadline_s:
                     raise
                 self._pause(_PAUSE_S)
-        with lease:
+        try:
             yield
+        finally:
+            # One that cannot be given back goes stale by itself, and fails nobody's run.
+            with suppress(StorageError):
+                lease.release()

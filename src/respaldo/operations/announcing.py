@@ -206,23 +206,18 @@ class Announcer:
         """Decide, remember, deliver, remember; where nothing can be remembered, decide and deliver all the same.
         ``ping`` goes out with the rest and is not kept: it is of its moment."""
         channels = self._channels()
-        deliveries: list[Delivery] = []
-        try:
-            with ExitStack() as held:
-                before = self._recall(held)
-                state, notices = decide(before or AlertState())
-                state = self._enqueue(state, notices, channels)
-                if before is not None and state != before:
-                    # Before anything is sent: a run that dies in between has told, or will.
-                    self._remember(state)
-                deliveries = self._send(_work(state, channels), channels, ping)
-                taken = {(one.channel, one.message.uid) for one in deliveries if one.is_over}
-                if taken and before is not None:
-                    rest = [one for one in state.pending if (one.channel, one.message.uid) not in taken]
-                    self._remember(replace(state, pending=tuple(rest)))
-        except StorageError:
-            if not deliveries:
-                raise
+        with ExitStack() as held:
+            before = self._recall(held)
+            state, notices = decide(before or AlertState())
+            state = self._enqueue(state, notices, channels)
+            if before is not None and state != before:
+                # Before anything is sent: a run that dies in between has told, or will.
+                self._remember(state)
+            deliveries = self._send(_work(state, channels), channels, ping)
+            taken = {(one.channel, one.message.uid) for one in deliveries if one.is_over}
+            if taken and before is not None:
+                rest = [one for one in state.pending if (one.channel, one.message.uid) not in taken]
+                self._remember(replace(state, pending=tuple(rest)))
         return [one for one in deliveries if one.error is not None]
 
     def _send(
