@@ -140,6 +140,26 @@ def test_secrets_are_neither_given_to_a_hook_nor_repeated_from_it(monkeypatch: p
     assert "SLACK_BOT_TOKEN" in os.environ
 
 
+def test_a_hook_that_this_machine_cannot_start_leaves_the_backup_good() -> None:
+    too_long = ": " + "x" * 200_000
+    made, failure = run_hooked(NOWHERE, TARGET, Hooks(post_command=too_long), manifest)
+    assert made.name == "b1"
+    assert failure is not None
+    assert failure.hint
+    with pytest.raises(HookFailedError):
+        run_hooked(NOWHERE, TARGET, Hooks(pre_command=too_long), manifest)
+
+
+def test_the_hook_after_a_failure_is_told_no_secret(tmp_path: Path) -> None:
+    def refuse() -> Manifest:
+        raise PostgresError("psql said planted-password")
+
+    hooks = Hooks(post_command=f'echo "$RESPALDO_ERROR" >{tmp_path}/told', secrets=("planted-password",))
+    with pytest.raises(PostgresError):
+        run_hooked(NOWHERE, TARGET, hooks, refuse)
+    assert (tmp_path / "told").read_text() == "psql said ***\n"
+
+
 def test_what_a_hook_says_is_bounded() -> None:
     with pytest.raises(HookFailedError) as caught:
         run_hooked(NOWHERE, TARGET, Hooks(pre_command="yes 0123456789 | head -c 3000000; exit 1"), manifest)

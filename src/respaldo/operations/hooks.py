@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryFile
+from typing import IO
 
 from respaldo.errors import HookFailedError, RespaldoError
 from respaldo.language import _
@@ -54,7 +55,7 @@ def run_hooked(
         _run(server, hooks, hooks.pre_command, hooks.pre_sql, {**told, "RESPALDO_PHASE": "before"})
         manifest = run()
     except BaseException as error:
-        reason = error.message if isinstance(error, RespaldoError) else _("interrupted")
+        reason = redact(error.message, hooks.secrets) if isinstance(error, RespaldoError) else _("interrupted")
         with suppress(HookFailedError):
             # What failed first is what is told.
             _run_after(server, hooks, {**told, "RESPALDO_OUTCOME": "failure", "RESPALDO_ERROR": reason})
@@ -126,16 +127,8 @@ def run_command(command: str, told: Mapping[str, str], *, timeout_s: float, phas
     What it leaves in the background may go on: only a command that takes too long is ended, with all that it started.
     """
     environment = {name: value for name, value in os.environ.items() if name not in hooks.hidden}
-    # A file, not a pipe: what runs on in the background would hold a pipe open.
-    with TemporaryFile() as said:
-        child = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            env={**environment, **told},
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with _said(phase) as said:
+        child = _start(command, {**environment, **told}, said, phase)
         try:
             status = child.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -157,6 +150,41 @@ def run_command(command: str, told: Mapping[str, str], *, timeout_s: float, phas
             phase=_phase(phase), status=status, text=redact(words, hooks.secrets) or _("it said nothing")
         )
     )
+
+
+@contextmanager
+def _said(phase: str) -> Iterator[IO[bytes]]:
+    """Open what holds a command's words. A file, not a pipe: what runs on in the background would hold a pipe open."""
+    with ExitStack() as stack:
+        with _not_started(phase):
+            file = stack.enter_context(TemporaryFile())
+        yield file
+
+
+def _start(command: str, environment: Mapping[str, str], said: IO[bytes], phase: str) -> subprocess.Popen[bytes]:
+    with _not_started(phase):
+        return subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _not_started(phase: str) -> Iterator[None]:
+    """Say of what this machine refuses that the hook failed: after a good backup it is a warning and no more."""
+    try:
+        yield
+    except OSError as error:
+        raise HookFailedError(
+            _("the hook {phase} the backup could not be started: {reason}").format(
+                phase=_phase(phase), reason=error.strerror or error
+            ),
+            hint=_("see whether there is room for temporary files (TMPDIR), and memory for another process"),
+        ) from error
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
