@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -205,6 +206,27 @@ def test_a_run_that_is_done_with_warnings_is_no_failure(tmp_path: Path, inbox: I
     with pytest.raises(Exit), Announcing(Output(quiet=True), App(settings), Operation.BACKUP):
         raise Exit(3)
     assert inbox.requests == []
+
+
+def test_the_daemon_waits_for_no_channel(tmp_path: Path) -> None:
+    write_backups(tmp_path / "backups", 1)  # an old one: it is late
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(60)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en"}
+        environment["SLACK_WEBHOOK_URL"] = f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "respaldo", "serve", "--listen", "off"], cwd=tmp_path, env=environment
+        )
+        try:
+            connection, _address = listening.accept()  # and nothing is ever said
+            with connection:
+                daemon.terminate()
+                assert daemon.wait(timeout=5) == 0
+        finally:
+            daemon.kill()
+            daemon.wait()
 
 
 def test_a_failed_run_begins_nothing_where_nobody_is_to_be_told(tmp_path: Path) -> None:
