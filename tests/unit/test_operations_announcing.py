@@ -349,6 +349,13 @@ def test_a_run_that_can_tell_nobody_keeps_no_other_from_telling() -> None:
     assert world.channel.kinds == [Kind.FAILURE, Kind.FAILURE, Kind.RECOVERY, Kind.OVERDUE]
 
 
+def test_a_name_that_is_no_unicode_can_be_sent_and_remembered() -> None:
+    world = World()
+    world.fail(target="pc_db/tienda_\udcff", reason="no \udcff")
+    text = world.channel.taken[0].subject + world.channel.taken[0].body
+    assert "\\udcff" in text.encode().decode()
+
+
 def test_secrets_are_in_no_message_and_not_in_what_is_remembered() -> None:
     world = World(secrets=("planted-secret",))
     world.channel.is_down = True

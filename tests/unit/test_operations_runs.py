@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,14 @@ def test_secrets_are_struck_out_of_every_text(tmp_path: Path) -> None:
     record_run(tmp_path, told, secrets=["pa55word", "", "pa55word-long"])
     assert "pa55" not in (tmp_path / LOG).read_text() + (tmp_path / LAST_STATUS).read_text()
     assert read_last_runs(tmp_path)["nightly"].error == "password *** of *** refused"
+
+
+def test_names_that_are_no_unicode_are_recorded(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"pc_db/tienda_\xff")
+    record = replace(BAD, error=f"there is no {odd}", targets=(odd,), command=("backup", "--database", odd))
+    record_run(tmp_path, record)
+    assert list(read_runs(tmp_path)) == [record]
+    assert read_last_runs(tmp_path) == {"nightly": record}
 
 
 def test_log_is_rotated_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

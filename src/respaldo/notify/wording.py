@@ -42,7 +42,8 @@ def write_message(notice: Notice, *, zone: tzinfo | None) -> Message:
         headline = _("backup of {target} is about to be late").format(target=notice.target)
     else:
         headline = _(_HEADLINES[notice.kind, notice.operation]).format(target=notice.target)
-    body = "\n".join(_lines(notice, headline, zone))
+    # A name that is no UTF-8 would keep the message, and all after it, from being sent.
+    body = "\n".join(_lines(notice, headline, zone)).encode(errors="backslashreplace").decode()
     if len(body) > MAX_BODY:
         body = body[:MAX_BODY] + "…"
     return Message(

@@ -109,12 +109,11 @@ def record_run(directory: Path, record: RunRecord, *, secrets: Collection[str] =
     """
     record = _without(record, secrets)
     with held(str(directory / LOCK)):
-        _append(directory, json.dumps(run_document(record), ensure_ascii=False))
+        _append(directory, _encode(run_document(record)))
         # The one of an unreadable document is lost; its runs are in the log.
         schedules = {**_last_runs(directory), record.schedule: record}
         document = {**run_document(record), "schedules": {name: run_document(one) for name, one in schedules.items()}}
-        data = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
-        DirectoryStorage(directory).put(LAST_STATUS, data)
+        DirectoryStorage(directory).put(LAST_STATUS, _encode(document, indent=2))
 
 
 def read_last_runs(directory: Path) -> Mapping[str, RunRecord]:
@@ -146,7 +145,7 @@ def forget_schedule(directory: Path, name: str) -> None:
             return
         last = max(left.values(), key=lambda record: record.ended)
         document = {**run_document(last), "schedules": {one: run_document(record) for one, record in left.items()}}
-        DirectoryStorage(directory).put(LAST_STATUS, json.dumps(document, ensure_ascii=False, indent=2).encode())
+        DirectoryStorage(directory).put(LAST_STATUS, _encode(document, indent=2))
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:
@@ -174,6 +173,12 @@ def run_document(record: RunRecord) -> dict[str, Any]:
             for one in record.backups
         ],
     }
+
+
+def _encode(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """Write JSON with an end of line. A name that is no UTF-8 comes as what Python makes of it, and goes back as it."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _parse(fields: Fields) -> RunRecord:
@@ -211,7 +216,7 @@ def _last_runs(directory: Path) -> dict[str, RunRecord]:
         return {}
 
 
-def _append(directory: Path, line: str) -> None:
+def _append(directory: Path, line: bytes) -> None:
     path = directory / LOG
     with translated(str(path)):
         rotate(path, ROTATED_AT_BYTES)
@@ -220,7 +225,7 @@ def _append(directory: Path, line: str) -> None:
             # A line that a full disk has cut is not to take the next one with it.
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            write_all(descriptor, (b"\n" if torn else b"") + line.encode() + b"\n")
+            write_all(descriptor, (b"\n" if torn else b"") + line)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
