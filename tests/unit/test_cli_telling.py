@@ -17,6 +17,7 @@ from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.printing import Output
 from respaldo.config.settings import Settings
+from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
@@ -199,6 +200,38 @@ def test_a_run_that_a_fault_of_this_program_ends_is_told(tmp_path: Path, inbox: 
     assert caught.value is error
     assert inbox.paths == ["/check/start", "/check/fail", "/hook"]
     assert type(error).__name__ in inbox.requests[-1].body
+
+
+@pytest.mark.parametrize("container", ["pc_db", None])
+def test_status_counts_runs_that_did_not_find_their_instance(tmp_path: Path, container: str | None) -> None:
+    write_backups(tmp_path / "backups", 1)
+    app = App(Settings.load({"repository": str(tmp_path / "backups"), "container": container}, {}))
+    for number in (1, 2):
+        with (
+            pytest.raises(EnvironmentFailedError),
+            Announcing(Output(quiet=True), app, Operation.BACKUP),
+        ):
+            raise EnvironmentFailedError(f"no container, try {number}")
+        (one,) = app.read_status()
+        assert (one.remembered.in_a_row, one.remembered.failures) == (number, number)
+        assert one.remembered.last_error == f"no container, try {number}"
+        assert f'respaldo_backup_failures_in_a_row{{target="pc_db/pc_db"}} {number}' in app.metrics_text()
+
+
+def test_a_container_that_is_gone_has_not_recovered_when_another_is_backed_up(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    variables = {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    flags = {"repository": str(tmp_path / "backups"), "container": "pc_db"}
+    app = App(Settings.load(flags, variables))
+    with pytest.raises(EnvironmentFailedError), Announcing(Output(quiet=True), app, Operation.BACKUP):
+        raise EnvironmentFailedError("no container is called pc_db")
+    with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
+        announcing.note(target="other/shop")
+    assert "other/shop" in inbox.requests[-1].body
+    assert "vuelve a funcionar" not in inbox.requests[-1].body
+    with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
+        announcing.note(target="pc_db/pc_db")
+    assert "pc_db/pc_db vuelve a funcionar" in inbox.requests[-1].body
 
 
 def test_a_run_that_is_done_with_warnings_is_no_failure(tmp_path: Path, inbox: Inbox) -> None:

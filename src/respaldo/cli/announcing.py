@@ -84,7 +84,9 @@ class Announcing:
         failure = _failure(error)
         # An error of the run that is of no target alone: where each target's was noted, it only sums them up.
         if failure is not None and not any(outcome.error for outcome in self._outcomes):
-            self.note(target=self.target, error=failure, label=self.target or describe_wanted(self._app))
+            # Not found, but known: a good run of another target must not be taken for its recovery.
+            target = self.target or self._app.known_target()
+            self.note(target=target, error=failure, label=self.target or describe_wanted(self._app))
         announcer = self._app.announcer()
         # A person who ends it at the terminal knows.
         is_known = isinstance(failure, InterruptedRunError) and sys.stderr.isatty()

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from respaldo.clock import Clock
 from respaldo.errors import LockedError, ObjectNotFoundError, StorageError
 from respaldo.language import _
-from respaldo.notify.notice import Kind, Message
+from respaldo.notify.notice import Kind, Message, Operation
 from respaldo.operations.alerts import Remembered
 from respaldo.repository.fields import FieldError, Fields, as_object, parse_object
 from respaldo.repository.lock import Lease
@@ -48,6 +48,31 @@ class AlertState:
 
     targets: Mapping[str, Remembered] = field(default_factory=lambda: MappingProxyType({}))
     pending: tuple[Pending, ...] = ()
+
+
+def unfound_keys(key: str) -> list[str]:
+    """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
+    instance whose databases could not be asked. Such a run failed for this target too."""
+    operation, _colon, target = key.partition(":")
+    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*"]
+    return [name for name in names if name != key]
+
+
+def recall_backups(state: AlertState, target: TargetPath) -> Remembered:
+    """Return what is remembered of a target's backups, with the runs that did not come as far as it."""
+    key = f"{Operation.BACKUP}:{target}"
+    found = state.targets.get(key, Remembered())
+    for lost in (state.targets[name] for name in unfound_keys(key) if name in state.targets):
+        is_newer = lost.last_failure and (found.last_failure is None or lost.last_failure > found.last_failure)
+        newest = lost if is_newer else found
+        found = replace(
+            found,
+            failures=found.failures + lost.failures,
+            in_a_row=found.in_a_row + lost.in_a_row,
+            last_failure=newest.last_failure,
+            last_error=newest.last_error,
+        )
+    return found
 
 
 def encode_state(state: AlertState) -> bytes:

@@ -15,7 +15,7 @@ from respaldo.notify.channel import Channel, redact
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.ping import Beat, PingChannel
-from respaldo.operations.alert_state import AlertState, AlertStore, Pending
+from respaldo.operations.alert_state import AlertState, AlertStore, Pending, recall_backups, unfound_keys
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
 from respaldo.operations.notices import NoticeWriter, Outcome
 from respaldo.operations.proofs import newest_good
@@ -119,7 +119,7 @@ class Announcer:
                     continue
                 state, kind = self._look(state, str(target), newest, (next_runs or {}).get(str(target)), now)
                 if kind is not None:
-                    remembered = state.targets[f"{Operation.BACKUP}:{target}"]
+                    remembered = recall_backups(state, target)
                     is_early = kind is Kind.WARNING
                     notices.append(
                         self._writer.of_lateness(newest, remembered, rpo=self._policy.rpo, is_early=is_early, at=now)
@@ -147,7 +147,7 @@ class Announcer:
             before = replace(before, told_on=_last_told(targets, key, day))
             targets[key], kind = after_failure(before, at=outcome.at, day=day, error=error)
         else:
-            for lost in [targets.pop(name) for name in _unfound(key) if name in targets]:
+            for lost in [targets.pop(name) for name in unfound_keys(key) if name in targets]:
                 before = replace(
                     before,
                     told=before.told + lost.told,
@@ -175,7 +175,7 @@ class Announcer:
     ) -> tuple[AlertState, Kind | None]:
         key = f"{Operation.BACKUP}:{target}"
         before = state.targets.get(key, Remembered())
-        for lost in [state.targets[name] for name in _unfound(key) if name in state.targets]:
+        for lost in [state.targets[name] for name in unfound_keys(key) if name in state.targets]:
             before = replace(
                 before,
                 heard=max(filter(None, (before.heard, lost.heard)), default=None),
@@ -275,18 +275,10 @@ class _Started:
         self.ping.beat(Beat.START)
 
 
-def _unfound(key: str) -> list[str]:
-    """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
-    instance whose databases could not be asked. Such a run failed for this target too."""
-    operation, _colon, target = key.partition(":")
-    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*"]
-    return [name for name in names if name != key]
-
-
 def _last_told(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
     """Return the day on which a problem of this target was last told, also as one of what was not found; of what was
     not found itself, the day on which one of every target was."""
-    days = [targets[name].told_on for name in (key, *_unfound(key)) if name in targets]
+    days = [targets[name].told_on for name in (key, *unfound_keys(key)) if name in targets]
     if key.endswith(":"):
         known = [one.told_on for name, one in targets.items() if name.startswith(key) and name != key]
         days += [day] if known and all(told_on == day for told_on in known) else []

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from respaldo.metrics.exposition import RepositorySample, TargetSample
-from respaldo.notify.notice import Operation
-from respaldo.operations.alert_state import AlertState
+from respaldo.operations.alert_state import AlertState, recall_backups
 from respaldo.operations.alerts import Remembered
 from respaldo.operations.proofs import newest_good
 from respaldo.repository.proof import Proof, ProofKind, Verdict
@@ -71,7 +70,7 @@ def read_status(
                 is_retired=str(target) in retired,
                 proof=proofs[-1] if proofs else None,
                 recovery_s=_recovery_s(proofs),
-                remembered=state.targets.get(f"{Operation.BACKUP}:{target}", Remembered()),
+                remembered=recall_backups(state, target),
                 next_run=(next_runs or {}).get(str(target)),
                 backups=Counter(manifest.type.value for manifest in manifests),
                 stored_bytes=stored,
