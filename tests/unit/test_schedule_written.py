@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from respaldo.errors import UsageError
+from respaldo.errors import DONE_WITH_WARNINGS, UsageError
 from respaldo.operations.schedule_systemd import verify
 from respaldo.schedule.cronjob import Surroundings, read_command, write_cronjob
 from respaldo.schedule.crontab import LONGEST_LINE_BYTES, add_block, has_block, remove_block, write_block
@@ -172,6 +172,15 @@ def test_cronjob_is_the_one_of_the_deployment() -> None:
     variables = {"POD_NAME": "postgres-0", "BACKUP_DIR": "/backups", "RESPALDO_LANG": "es"}
     image = shipped["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert write_cronjob(schedule, Surroundings(image=image, variables=variables)) == shipped
+
+
+def test_cronjob_makes_no_second_backup_where_the_first_is_good() -> None:
+    spec = write_cronjob(SCHEDULE, Surroundings(image="x:1"))["spec"]["jobTemplate"]["spec"]
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    assert rule["onExitCodes"]["containerName"] == spec["template"]["spec"]["containers"][0]["name"]
+    assert (rule["onExitCodes"]["operator"], DONE_WITH_WARNINGS in rule["onExitCodes"]["values"]) == ("In", True)
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"  # what the policy asks for
 
 
 def test_cronjob_takes_secrets_by_reference_alone() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from respaldo.errors import DONE_WITH_WARNINGS, UsageError
 from respaldo.schedule.plan import Schedule
 
 LABELS: Final = {"app.kubernetes.io/name": "respaldo"}
@@ -41,6 +42,19 @@ def write_cronjob(schedule: Schedule, surroundings: Surroundings) -> dict[str, A
         "jobTemplate": {
             "spec": {
                 "backoffLimit": 2,
+                # Done with warnings, or wrong use: the same again would be a second backup, or fail as before.
+                "podFailurePolicy": {
+                    "rules": [
+                        {
+                            "action": "FailJob",
+                            "onExitCodes": {
+                                "containerName": "respaldo",
+                                "operator": "In",
+                                "values": [UsageError.exit_code, DONE_WITH_WARNINGS],
+                            },
+                        }
+                    ]
+                },
                 "template": {"metadata": {"labels": dict(LABELS)}, "spec": write_pod(command, surroundings)},
             }
         },
