@@ -116,12 +116,18 @@ def _normalize(kind: _Kind, field: str, whole: str) -> str:
         reason = _fault(kind, part)
         if reason:
             raise _bad(whole, kind, field, reason)
+    # Each by itself: a field that begins with * must go on doing so (see is_either_day).
+    return ",".join(_normalize_part(kind, part) for part in parts)
+
+
+def _normalize_part(kind: _Kind, part: str) -> str:
+    ends = part.partition("/")[0].split("-")
     # A range of one with a step is read by some as a step from there on.
-    is_single = any(len({*part.partition("/")[0].split("-")}) == 1 and "-" in part for part in parts)
-    has_seven = kind.high == 7 and "7" in re.split(r"[,\-]", re.sub(r"/\d+", "", field))
-    if not (is_single or has_seven or re.search(r"[a-z]", field)):
-        return field
-    return ",".join(map(str, sorted(_values(kind, field))))
+    is_single = len(ends) == 2 and ends[0] == ends[1]
+    has_seven = kind.high == 7 and "7" in ends
+    if not (is_single or has_seven or re.search(r"[a-z]", part)):
+        return part
+    return ",".join(map(str, sorted(_values(kind, part))))
 
 
 def _fault(kind: _Kind, part: str) -> str | None:
