@@ -38,7 +38,7 @@ os.environ["LANG"] = "C.UTF-8"
 
 # Files whose tests share the one cluster, or count the engine's drills and use the one container pc_db.
 ONE_AT_A_TIME = {
-    "cluster": re.compile("kubernetes|contract/test_environment"),
+    "cluster": re.compile("kube|move|contract/test_environment"),
     "drills": re.compile("drill|manual|compose"),
 }
 
