@@ -367,7 +367,7 @@ case $(hostname) in *-0)
   printf '%s\n' 'local all all trust' 'host all,replication all all trust' >/tmp/hba && chmod 0644 /tmp/hba
   exec docker-entrypoint.sh postgres -c listen_addresses=* -c hba_file=/tmp/hba ;;
 esac
-mkdir -p "$PGDATA" && chown postgres "$PGDATA" && chmod 0700 "$PGDATA"
+mkdir -p "$PGDATA" /var/run/postgresql && chown postgres "$PGDATA" /var/run/postgresql && chmod 0700 "$PGDATA"
 export HOME=/tmp PGPASSWORD=$POSTGRES_PASSWORD
 as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
 until [ -s /tmp/primary ]; do sleep 0.2; done
