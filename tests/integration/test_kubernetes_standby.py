@@ -71,7 +71,9 @@ def test_standby_is_read_while_what_it_replays_would_cancel_that(
     wait_until_equal(primary, standby)
     place = ["--pod", primary.name, "--namespace", primary.namespace]
     respaldo(primary, tmp_path, "restore", made["name"], "--to", "de_replica", *place, "--json")
-    assert primary.contents("de_replica") == primary.contents()
+    # A sequence is up to 32 values ahead on a standby: so many are logged at once (PostgreSQL, sequence.c).
+    was, back = ([line for line in primary.contents(name) if b"setval" not in line] for name in (None, "de_replica"))
+    assert back == was
     primary.psql("DROP DATABASE de_replica", "postgres")
 
 
