@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 
+from respaldo.environments.base import SandboxSpec
+from respaldo.environments.kubernetes import KubernetesEnvironment
+from respaldo.errors import EnvironmentFailedError
+from respaldo.operations.drill import await_server
+from tests.integration.test_drill import CONTENT
 from tests.integration.test_kubernetes import ROOT, run
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
 
@@ -206,3 +211,92 @@ def with_claim(cluster: KubernetesCluster, namespace: str) -> PostgresPod:
     )
     cluster.wait_ready(namespace, "con-pvc")
     return PostgresPod(cluster=cluster, namespace=namespace, name="con-pvc", database="tienda")
+
+
+PRELOADED = ["docker-entrypoint.sh", "postgres", "-c", "shared_preload_libraries=pg_stat_statements"]
+# Fails in a copy that has not the source's command line.
+NEEDS_PRELOAD = "CREATE EXTENSION pg_stat_statements; CREATE MATERIALIZED VIEW calls AS TABLE pg_stat_statements_info;"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """The shop and more in a pod with a preloaded library, backed up fully and incrementally; a database ``plain``."""
+
+    backed: Backed
+    full: str
+    plain: Backed
+
+
+@pytest.fixture(scope="module")
+def shop(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = postgres_set(kubernetes_cluster, namespace, "postgres", command=PRELOADED)
+        pod.psql((ROOT / "deploy/demo/init.sql").read_text())
+        pod.psql("CREATE ROLE ana;" + CONTENT.replace(':"ana"', "ana") + NEEDS_PRELOAD)
+        pod.psql("CREATE DATABASE plain")
+        pod.psql(ROWS, "plain")
+        backed, plain = (Backed(pod=pod, repository=tmp_path_factory.mktemp(name)) for name in ("shop", "plain"))
+        full = backup(backed, "tienda")
+        pod.psql("UPDATE parent SET name = 'changed' WHERE id < 10; SELECT setval('child_id_seq', 9000);")
+        assert backup(backed, "tienda")["type"] == "incremental"
+        backup(plain, "plain")
+        yield Shop(backed=backed, full=full["name"], plain=plain)
+
+
+def backup(backed: Backed, database: str) -> dict[str, Any]:
+    words = ["--pod", backed.pod.name, "--namespace", backed.pod.namespace, "--database", database, "--json"]
+    ended = run(backed.pod.cluster, ["-m", "respaldo", "--repository", str(backed.repository), "backup", *words])
+    assert ended.returncode == 0, ended.stderr
+    document: dict[str, Any] = json.loads(ended.stdout)
+    return document
+
+
+def test_shop_extensions_partitions_and_large_objects_are_proven_full_and_incremental(shop: Shop) -> None:
+    for words in ([shop.full], ["latest", "--disaster", "table-drop"], ["latest", "--disaster", "scramble"]):
+        proof = shop.backed.drill(*words)
+        assert proof["verdict"] == "proven", proof["findings"]
+    command = ["-m", "respaldo", "--repository", str(shop.backed.repository), "rto", "--json"]
+    groups = json.loads(run(shop.backed.pod.cluster, command).stdout)["groups"]
+    assert {"table-drop", "scramble"} <= {group["disaster"] for group in groups}
+
+
+def test_quota_without_room_is_inconclusive_and_asks_for_no_role(shop: Shop) -> None:
+    cluster, namespace = shop.backed.pod.cluster, shop.backed.pod.namespace
+    quota = {"name": "full", "namespace": namespace}
+    cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": quota, "spec": {"hard": {"pods": "1"}}})
+    try:
+        cluster.wait_for(
+            "the quota",
+            lambda: "used" in cluster.get("resourcequota", "full", "--namespace", namespace).get("status", {}),
+        )
+        proof = shop.plain.drill(RESPALDO_LANG="en")
+    finally:
+        cluster.kubectl("delete", "resourcequota", "full", "--namespace", namespace)
+    assert proof["verdict"] == "inconclusive"
+    assert "exceeded quota" in " ".join(proof["findings"])
+    assert "Role" not in " ".join(proof["findings"])
+    assert shop.plain.left() == []
+
+
+def test_image_that_cannot_be_pulled_is_said_early(shop: Shop) -> None:
+    environment = KubernetesEnvironment({"KUBECONFIG": str(shop.backed.pod.cluster.kubeconfig)})
+    spec = SandboxSpec(
+        image="127.0.0.1:1/respaldo-test/gone:1", is_remembered=True, name=f"{shop.backed.pod.namespace}.x"
+    )
+    begun_s = time.monotonic()
+    with pytest.raises(EnvironmentFailedError, match="gone:1"), environment.open_sandbox(spec) as sandbox:
+        await_server(sandbox)
+    assert time.monotonic() - begun_s < 100
+    assert shop.backed.left() == []
+
+
+def test_source_that_is_gone_is_drilled_in_the_image_that_the_backup_remembers(shop: Shop) -> None:
+    cluster, place = shop.backed.pod.cluster, ("--namespace", shop.backed.pod.namespace)
+    cluster.kubectl("delete", "statefulset", "postgres", *place)
+    cluster.kubectl("wait", "--for=delete", f"pod/{shop.backed.pod.name}", *place)
+    proof = shop.plain.drill()
+    assert proof["verdict"] == "proven", proof["findings"]
+    # What only the source's own command line loads is missing there, which is no fault of the backup.
+    proof = shop.backed.drill(shop.full)
+    assert proof["verdict"] == "inconclusive", proof["findings"]
+    assert "pg_stat_statements" in proof["findings"][0]

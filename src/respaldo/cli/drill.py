@@ -165,7 +165,7 @@ def _drill_all(
 def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
     return ProofFailedError(
         _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
-        hint=_("make a full backup now, and drill that one"),
+        hint=_("make a full backup now, and drill that one") if proof.verdict is Verdict.FAILED else None,
     )
 
 

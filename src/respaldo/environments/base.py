@@ -208,9 +208,13 @@ class SandboxSpec:
 
     Where there is no image, the server itself is described: its ``major`` version, its first ``superuser``, its
     ``settings`` (shared_preload_libraries), encoding and locale. ``source``: the instance that it is like, if there.
+    ``is_remembered``: the source is gone, and its image is all that is known of it; ``name`` is what it was called,
+    where it was of this environment.
     """
 
     image: str = ""
+    is_remembered: bool = False
+    name: str = ""
     command: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     source: Instance | None = None

@@ -135,7 +135,11 @@ class KubernetesEnvironment(Environment):
     def _copy(self, spec: SandboxSpec) -> Copy:
         client = self._client()
         if spec.source is None:
-            return Copy(namespace=self._namespace or client.cluster.namespace, image=spec.image)
+            # An instance's name begins with its namespace, which has no dot.
+            before, dot, _rest = spec.name.partition(".")
+            namespace = before if dot else self._namespace or client.cluster.namespace
+            remove_leftovers(client, [namespace])
+            return Copy(namespace=namespace, image=spec.image)
         namespace, name, container = spec.source.id.split("/")
         remove_leftovers(client, [namespace])
         pod = client.get(f"/api/v1/namespaces/{namespace}/pods/{name}")

@@ -43,7 +43,8 @@ _STOP_S: Final = 60.0
 #: How long a claim may look for a volume before the copy does without.
 _BIND_S: Final = 20.0
 _START_S: Final = 120.0
-_HOPELESS: Final = frozenset({"ErrImageNeverPull", "InvalidImageName", "ImageInspectError"})
+# ErrImagePull is tried once more, and is ImagePullBackOff then.
+_HOPELESS: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError"})
 _SECONDS_TO_END: Final = (("gracePeriodSeconds", "2"),)
 
 # A line that no server starts with, so that the one that the kubelet starts at once waits for the work to be done.
@@ -204,8 +205,13 @@ class KubernetesSandbox(Sandbox):
                 self.close()
                 raise
         except ApiRefusedError as error:
-            if error.status == 403:
+            if error.status == 403 and " cannot " in error.reason:
                 raise lacks_rights(namespace, error.reason) from error
+            if error.status in {403, 422}:
+                # A quota, a limit, a policy: no Role helps against those.
+                raise EnvironmentFailedError(
+                    _("the cluster does not take the throwaway pod: {reason}").format(reason=error.reason)
+                ) from error
             raise
 
     def _owner(self) -> dict[str, str]:

@@ -39,6 +39,8 @@ DATABASE = "respaldo_drill"
 _START_S = 120.0
 _PAUSE_S = 0.2
 _GLOBALS_BYTES = 1 << 30
+# Class 53: the copy's disk, memory or connections are used up: nothing is said of the backup (PostgreSQL, Appendix A).
+_NO_ROOM = "53"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,8 @@ def run_drill(
     except (InconclusiveError, EnvironmentFailedError) as error:
         findings, verdict = [error.message, *([error.hint] if error.hint else [])], Verdict.INCONCLUSIVE
     except (DamagedError, ProofFailedError, PostgresError) as error:
-        findings, verdict = [error.message], Verdict.FAILED
+        is_full = isinstance(error, PostgresError) and error.sqlstate.startswith(_NO_ROOM)
+        findings, verdict = [error.message], Verdict.INCONCLUSIVE if is_full else Verdict.FAILED
     proof = Proof(
         uid=reader.manifest.uid,
         kind=ProofKind.DRILL,
@@ -115,11 +118,22 @@ def _drill(
     clock: Clock,
 ) -> list[str]:
     with phases.phase("start", _("starting a throwaway instance")):
-        sandbox = environment.open_sandbox(_spec(environment, reader, request.overrides))
+        spec = _spec(environment, reader, request.overrides)
+        sandbox = environment.open_sandbox(spec)
     with sandbox:
         with phases.phase("start", _("waiting for it")):
             server = await_server(sandbox)
-        restored = _recover(server, reader, request, phases, listen, clock)
+        try:
+            restored = _recover(server, reader, request, phases, listen, clock)
+        except PostgresError as error:
+            if not spec.is_remembered:
+                raise
+            # It may lack a library that the source's command line loads: that would be no fault of the backup.
+            raise InconclusiveError(
+                _("the source is gone, and its bare image does not take the backup: {reason}").format(
+                    reason=error.message
+                )
+            ) from error
         with phases.phase("compare", _("comparing")):
             findings = find_differences(restored, reader)
         if findings or request.disaster is None:
@@ -152,7 +166,8 @@ def _spec(environment: Environment, reader: BackupReader, overrides: ConnectionO
         raise InconclusiveError(
             _("the source {name} is gone, and the backup names no image").format(name=manifest.target.instance)
         )
-    return SandboxSpec(image=image)
+    is_same = manifest.environment == environment.name
+    return SandboxSpec(image=image, is_remembered=True, name=manifest.target.instance if is_same else "")
 
 
 def _liken(
