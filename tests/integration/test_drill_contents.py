@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import AFTER_THE_FULL, SQL, Respaldo
+from tests.integration.comparison import SQL
+from tests.integration.conftest import AFTER_THE_FULL, Respaldo
 from tests.rig.containers import PostgresContainer, start_postgres
 
 # Restored rows and a restored view ask for these: a copy without them refuses the backup.
