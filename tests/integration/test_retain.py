@@ -104,7 +104,9 @@ def listed(root: Path) -> dict[TargetPath, list[str]]:
 
 
 def files(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    """Every file but those that runs are remembered by."""
+    found = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+    return {str(path) for path in found if path.parts[0] != ".metadata"}
 
 
 def removals(document: list[dict[str, Any]]) -> dict[TargetPath, set[str]]:
