@@ -119,8 +119,9 @@ class Program:
             expected |= {directory / "manifest.json", *target.glob("labels.json")}
             expected |= {directory / (manifest.prefix + entry.name) for entry in manifest.objects}
         found = {path for path in self.repository.rglob("*") if not path.is_dir()}
-        # An unfinished write of a lock is swept an hour later: another run may be writing its own.
-        strays = {path for path in found if not path.match("locks/.tmp-*")} ^ expected
+        # An unfinished write of these is swept an hour later: another run may be writing its own.
+        unfinished = ("locks/.tmp-*", ".metadata/.tmp-*")
+        strays = {path for path in found if not any(path.match(one) for one in unfinished)} ^ expected
         assert not strays, strays
 
     def check_server_is_left_alone(self) -> None:

@@ -128,10 +128,17 @@ def test_backup_whose_container_ends_fails_and_lists_nothing(
 
 
 def test_backups_of_one_target_at_once_the_second_is_told_who_runs(with_full: Program) -> None:
-    first = with_full.start("backup", "--type", "full", "--name", "second")
-    assert first.stderr is not None
-    assert any("backing up" in line for line in first.stderr)
-    second = with_full.run("backup", "--name", "third")
+    waits = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'respaldo' AND wait_event_type = 'Lock'"
+    holds = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(90)%' AND pid <> pg_backend_pid()"
+    holding = ["psql", "-U", with_full.container.user, "-d", with_full.database, "-c"]
+    holding.append("BEGIN; LOCK TABLE small IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(90);")
+    with subprocess.Popen(["docker", "exec", with_full.container.id, *holding], stderr=subprocess.DEVNULL) as held:
+        wait_until(lambda: with_full.container.psql(holds), "a table is held")
+        first = with_full.start("backup", "--type", "full", "--name", "second")
+        wait_until(lambda: with_full.container.psql(waits), "the first waits for the table")
+        second = with_full.run("backup", "--name", "third")
+        with_full.container.psql(holds.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
+        held.wait()
     assert second.returncode == 11
     assert f"locked by process {first.pid} on " in second.stderr
     assert "hint: " in second.stderr

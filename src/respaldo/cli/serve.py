@@ -25,9 +25,10 @@ from respaldo.cli.schedule_launch import import_path
 from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.operations.health import Health, HealthServer
-from respaldo.operations.runs import METADATA, RunRecord, record_run
+from respaldo.operations.runs import RunRecord, record_run
 from respaldo.operations.schedules import already_scheduled, read_schedules, zone_of
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
+from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.plan import ALWAYS, Schedule, Trigger, check_name

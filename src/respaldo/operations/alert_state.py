@@ -19,12 +19,13 @@ from respaldo.language import _
 from respaldo.notify.notice import Kind, Message, Operation
 from respaldo.operations.alerts import Remembered
 from respaldo.repository.fields import FieldError, Fields, as_object, parse_object
+from respaldo.repository.format import METADATA
 from respaldo.repository.lock import Lease
 from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 
-ALERTS = ".metadata/alerts.json"
+ALERTS = f"{METADATA}/alerts.json"
 MAX_BYTES = 4 * 1024 * 1024
 MAX_PENDING = 200
 """Per channel; the oldest go first, and those older than a week: a channel that is gone must not fill the disk."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, ObjectNotFoundError
 from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
+from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import Manifest
 from respaldo.storage.directory import DirectoryStorage
@@ -26,7 +27,6 @@ from respaldo.storage.files import FILE_MODE, held, translated, write_all
 from respaldo.units import MIB
 
 LOG = "scheduled_backups.log"
-METADATA = ".metadata"
 LAST_STATUS = f"{METADATA}/last_status.json"
 LOCK = f"{METADATA}/runs.lock"
 ROTATED_AT_BYTES = MIB

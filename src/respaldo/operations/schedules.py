@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from respaldo.errors import DamagedError, ObjectNotFoundError, UsageError
 from respaldo.language import _
-from respaldo.operations.runs import METADATA, read_last_runs
+from respaldo.operations.runs import read_last_runs
 from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
+from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_expression
 from respaldo.schedule.plan import Schedule, Trigger, check_name

@@ -14,8 +14,9 @@ from typing import Final, Protocol
 
 from respaldo.clock import Clock
 from respaldo.errors import ObjectNotFoundError
-from respaldo.operations.runs import METADATA, Outcome, read_last_runs
+from respaldo.operations.runs import Outcome, read_last_runs
 from respaldo.repository.fields import FieldError, Fields, parse_object
+from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.plan import ALWAYS, Schedule
 from respaldo.schedule.slots import DueRun, find_due, jitter_of, next_slot, settle_handled

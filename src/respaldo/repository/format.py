@@ -18,6 +18,7 @@ from respaldo.units import MIB
 FORMAT = 1
 REPOSITORY = "respaldo.json"
 LOCKS = "locks"
+METADATA = ".metadata"
 LABELS = "labels.json"
 MANIFEST = "manifest.json"
 SEGMENTS = "segments.json.zst"

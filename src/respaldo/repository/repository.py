@@ -25,6 +25,7 @@ from respaldo.repository.format import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
     MAX_REPOSITORY_BYTES,
+    METADATA,
     PROOF,
     REPOSITORY,
     check_backup_name,
@@ -242,8 +243,9 @@ class Repository:
                     self.storage.delete(leftover)
                     removed += 1
         now = self._clock.now()
-        # Others write locks meanwhile, each in a moment.
-        removed += self.storage.sweep(LOCKS, older_than=now - _LOCK_WRITE_AGE)
+        # Others write these meanwhile, each in a moment.
+        for directory in (LOCKS, METADATA):
+            removed += self.storage.sweep(directory, older_than=now - _LOCK_WRITE_AGE)
         return removed + self.storage.sweep(_directory(target), older_than=now)
 
     def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
