@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from respaldo.operations.stretches import StretchDigest
@@ -13,6 +13,7 @@ SEGMENTS = st.lists(st.lists(st.binary(max_size=6).map(lambda row: row.replace(b
 
 
 @given(segments=SEGMENTS, count=st.integers(0, 5), cut=st.integers(1, 7))
+@example(segments=[[], []], count=0, cut=1)
 def test_stretches_cover_all_rows_in_order(segments: list[list[bytes]], count: int, cut: int) -> None:
     rows = [row + b"\n" for segment in segments for row in segment]
     digest = StretchDigest(len(rows), count)

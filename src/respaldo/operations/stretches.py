@@ -29,7 +29,7 @@ class StretchDigest:
     """
 
     def __init__(self, rows: int, count: int) -> None:
-        self._share = -(-rows // max(1, count))
+        self._share = max(1, -(-rows // max(1, count)))
         self._digest = hashlib.sha256()
         self._before, self._rows, self._size_bytes = 0, 0, 0
         self._done: list[Stretch] = []
