@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.database import SIZES, Size, creation_script
 from bench.page import describe_machine, describe_targets, replace_section
 from bench.report import format_markdown, format_text
 from tests.rig.containers import start_postgres
@@ -23,22 +24,14 @@ from tests.rig.kube_cluster import own_cluster, postgres_set
 DATABASE = "tienda"
 #: Times what Docker takes, at most.
 LIMIT = 1.3
-ROWS = {"full": 1_500_000, "small": 100_000}
-_ROWS = """
-CREATE TABLE event (id bigint PRIMARY KEY, kind text, body text, at timestamptz);
-INSERT INTO event SELECT n, 'kind ' || n % 17, repeat(md5(n::text), 8), '2026-01-01'::timestamptz + n * interval '1s'
-  FROM generate_series(1, {rows}) n;
-CREATE TABLE small AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n;
-VACUUM ANALYZE; CHECKPOINT; SELECT count(*) FROM event;
-"""
 EXPLANATION = """
-One full backup of a table of {rows} rows (and a small one), made again and again in turn: from a container of this
-machine's Docker engine, and from a pod of a Kubernetes cluster on it, through its API server. The database is made
-the same way in both; the repository is on the same disk. Minimum / median / maximum.
+One full backup of the database above, made again and again in turn: from a container of this machine's Docker engine,
+and from a pod of a Kubernetes cluster on it, through its API server. The server's image, its settings and its rows are
+the same in both; the repository is on the same disk. Minimum / median / maximum.
 """
 
 
-def measure_both(rows: int, runs: int, jobs: int) -> tuple[list[list[str]], list[tuple[str, str, bool]], str]:
+def measure_both(size: Size, runs: int, jobs: int) -> tuple[list[list[str]], list[tuple[str, str, bool]], str]:
     """Return the table, the target, and the load of the machine meanwhile."""
     seconds: dict[str, list[float]] = {"docker": [], "kubernetes": []}
     stored: dict[str, int] = {}
@@ -49,7 +42,7 @@ def measure_both(rows: int, runs: int, jobs: int) -> tuple[list[list[str]], list
             pod = postgres_set(cluster, namespace, "bench")
             fill: Sequence[Callable[[str], object]] = (container.psql, pod.psql)
             for psql in fill:
-                psql(_ROWS.format(rows=rows))
+                psql(creation_script(size))
             places = {
                 "docker": ["--environment", "docker", "--container", container.name, "--database", DATABASE],
                 "kubernetes": ["--environment", "kubernetes", "--pod", pod.name, "--namespace", namespace],
@@ -89,15 +82,14 @@ def _back_up(words: Sequence[str], kubeconfig: Path) -> tuple[float, int]:
 
 def main(options: argparse.Namespace, command: str) -> int:
     """Measure, print, and write the page's section where that is wanted."""
-    rows = ROWS[options.size]
-    table, found, loads = measure_both(rows, max(3, options.runs), options.jobs)
+    table, found, loads = measure_both(SIZES[options.size], max(3, options.runs), options.jobs)
     print(format_text(table))
     for what, value, is_met in found:
         print(f"{'met   ' if is_met else 'MISSED'}  {what}: {value}")
     if options.page:
         text = [
             f"## Through Kubernetes\n\n`{command}`",
-            EXPLANATION.format(rows=f"{rows:,}").strip(),
+            EXPLANATION.strip(),
             format_markdown(table),
         ]
         about = {"load before each run": loads, "cores": str(os.cpu_count()), "python": platform.python_version()}

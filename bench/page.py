@@ -1,4 +1,5 @@
-"""``docs/benchmarks.md``: sections that a run replaces, each between two marks; the others stay as they are."""
+"""``docs/benchmarks.md``: sections that a run replaces, each between two marks; the others stay as they are, the
+last, ``missed``, is written by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _START = """# Benchmarks
 What `python -m bench` measures, written by it. Every number on this page comes from one of the commands below; the
 sections say on which machine. Bytes are decimal (1 MB = 1 000 000 bytes).
 """
-SECTIONS = ("compare", "restore", "kubernetes", "memory", "list")
+SECTIONS = ("compare", "restore", "kubernetes", "memory", "list", "missed")
 
 
 def replace_section(name: str, text: str, page: Path = PAGE) -> None:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from respaldo.environments.docker import DockerEnvironment
 from respaldo.operations.equality import find_differences
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.server import connect
+from respaldo.process import identify_process
 from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
@@ -170,6 +173,22 @@ def test_container_that_a_drill_killed_at_any_step_left_is_removed_by_the_next(t
                 drill.wait(after_s)
             drill.kill()
     assert trip.respaldo.run("drill").status == 0
+    assert drills() == ""
+
+
+def test_what_one_drill_removes_is_waited_for_by_another_that_would(
+    postgres_container: Callable[..., PostgresContainer],
+) -> None:
+    owner = identify_process()
+    dead = json.dumps(asdict(replace(owner, started=f"{owner.started}0")))
+    postgres_container(15, run_args=("--label", "respaldo.drill=true", "--label", f"respaldo.owner={dead}"))
+    environment = DockerEnvironment()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            removed = list(pool.map(lambda _number: environment.remove_leftovers(), range(8)))
+    finally:
+        environment.close()
+    assert sum(removed) >= 1
     assert drills() == ""
 
 

@@ -25,6 +25,7 @@ _SECRET_WORDS: Final = ("PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "_FI
 # Where the image declares none, the engine gives it no volume, and the data lie in the container itself.
 _OWNER: Final = "respaldo.owner"
 _STOP_S: Final = 30
+_REMOVED_S: Final = 60
 
 
 def describe(details: Mapping[str, Any]) -> SandboxSpec:
@@ -74,10 +75,7 @@ class DockerSandbox(Sandbox):
 
     def close(self) -> None:
         if self._id:
-            from docker.errors import NotFound
-
-            with suppress(NotFound):
-                self._client.remove_container(self._id, force=True, v=True)
+            _remove(self._client, self._id)
             self._id = ""
             self._runner = None
 
@@ -114,7 +112,7 @@ class DockerSandbox(Sandbox):
                     )
                 )
         finally:
-            self._client.remove_container(created["Id"], force=True)
+            _remove(self._client, created["Id"], with_volumes=False)
 
 
 def remove_leftovers(client: APIClient) -> int:
@@ -122,9 +120,23 @@ def remove_leftovers(client: APIClient) -> int:
     removed = 0
     for entry in client.containers(all=True, filters={"label": DRILL_LABEL}):
         if _is_gone((entry.get("Labels") or {}).get(_OWNER, "")):
-            client.remove_container(entry["Id"], force=True, v=True)
+            _remove(client, entry["Id"])
             removed += 1
     return removed
+
+
+def _remove(client: APIClient, container: str, *, with_volumes: bool = True) -> None:
+    """Remove a container. One that is gone, or that another request removes now (of a run that was
+    killed, of another drill that cleans up), is waited for until it is gone."""
+    from docker.errors import APIError, NotFound
+
+    with suppress(NotFound):
+        try:
+            client.remove_container(container, force=True, v=with_volumes)
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            client.wait(container, timeout=_REMOVED_S, condition="removed")
 
 
 def _owner() -> str:
