@@ -125,8 +125,8 @@ def test_what_a_server_would_spoil_is_said_with_its_remedy(doctor: Doctor) -> No
         "raise max_locks_per_transaction on the server and restart it",
     )
     assert seen.find("data checksums are off") == ("note", "stop the server and run pg_checksums --enable")
-    assert seen.find("1 foreign tables") == ("note", "back up the server that holds them")
-    assert seen.find("1 unlogged tables") == ("note", "ALTER TABLE … SET LOGGED")
+    assert seen.find("1 foreign table:") == ("note", "back up the server that holds them")
+    assert seen.find("1 unlogged table:") == ("note", "ALTER TABLE … SET LOGGED")
     assert seen.find("lock_timeout=3s, statement_timeout=5s")[0] == "good"
     assert seen.find("ill__restoring_dead")[0] == "note"
     assert seen.find("there is no backup yet") == ("bad", "respaldo backup")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from respaldo.language import _
+from respaldo.language import _, ngettext
 
 
 class BackupType(StrEnum):
@@ -96,16 +96,20 @@ def decide(
     if age > policy.full_every:
         return _full(
             Reason.FULL_TOO_OLD,
-            _("the last full is {days} days old, the limit is {limit}").format(
-                days=age.days, limit=_days(policy.full_every)
-            ),
+            ngettext(
+                "the last full is {days} day old, the limit is {limit}",
+                "the last full is {days} days old, the limit is {limit}",
+                age.days,
+            ).format(days=age.days, limit=_days(policy.full_every)),
         )
     if len(users) >= policy.incrementals_per_full:
         return _full(
             Reason.TOO_MANY_INCREMENTALS,
-            _("{count} incrementals use the last full, the limit is {limit}").format(
-                count=len(users), limit=policy.incrementals_per_full
-            ),
+            ngettext(
+                "{count} incremental uses the last full, the limit is {limit}",
+                "{count} incrementals use the last full, the limit is {limit}",
+                len(users),
+            ).format(count=len(users), limit=policy.incrementals_per_full),
         )
     newest = max(users, key=lambda backup: backup.started, default=None)
     if newest and newest.stored_bytes > policy.largest_share * base.stored_bytes:
@@ -119,9 +123,11 @@ def decide(
     return _incremental(
         base,
         Reason.FULL_IS_FRESH,
-        _("the full is {days} days old, {count} of {limit} incrementals used").format(
-            days=max(0, age.days), count=len(users), limit=policy.incrementals_per_full
-        ),
+        ngettext(
+            "the full is {days} day old, {count} of {limit} incrementals used",
+            "the full is {days} days old, {count} of {limit} incrementals used",
+            max(0, age.days),
+        ).format(days=max(0, age.days), count=len(users), limit=policy.incrementals_per_full),
     )
 
 

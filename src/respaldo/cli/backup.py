@@ -16,6 +16,7 @@ from respaldo.cli.options import SERVER, json_option, load_settings, setting_opt
 from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.retain import RETENTION, describe_removal
 from respaldo.config.settings import Settings
+from respaldo.counting import count_rows, count_tables
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.notify.notice import Operation
@@ -26,7 +27,6 @@ from respaldo.operations.watch import watch_backup
 from respaldo.repository.labels import BackupLabels
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
-from respaldo.units import format_count
 
 POLICY = ("jobs", "lock_timeout_s", "full_every_days", "incrementals_per_full", "largest_share")
 HOOKS = ("pre_hook", "post_hook", "pre_sql", "post_sql", "hook_timeout_s")
@@ -140,8 +140,8 @@ def _back_up(
         output.print_json({**labelled_document(labelled), "anomalies": [one.text for one in anomalies]})
     elif not output.quiet:
         print(
-            _("{name}  committed, {tables} tables, {rows} rows").format(
-                name=manifest.name, tables=format_count(totals.tables), rows=format_count(totals.rows)
+            _("{name}  committed, {tables}, {rows}").format(
+                name=manifest.name, tables=count_tables(totals.tables), rows=count_rows(totals.rows)
             )
         )
     if hook_failure is not None:

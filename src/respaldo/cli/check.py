@@ -11,11 +11,12 @@ from respaldo.cli.announcing import ALL, Announcing
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
+from respaldo.counting import count_backups, count_rows
 from respaldo.errors import DamagedError, UsageError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
-from respaldo.units import format_count, format_size
+from respaldo.units import format_size
 
 
 @click.command(short_help=_("read the backups and say what is damaged"))
@@ -90,13 +91,13 @@ def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:
         output.print_json(_document(report))
     elif not report.findings:
         print(
-            _("{count} backups checked, {size}: all is whole").format(
-                count=format_count(report.backups), size=format_size(report.read_bytes)
+            _("{backups} checked, {size}: all is whole").format(
+                backups=count_backups(report.backups), size=format_size(report.read_bytes)
             )
         )
     else:
         for finding in report.findings:
-            stake = _("; at stake: {rows} rows of {table}").format(rows=format_count(finding.rows), table=finding.table)
+            stake = _("; at stake: {rows} of {table}").format(rows=count_rows(finding.rows), table=finding.table)
             print(finding.message + (stake if finding.table else ""))
 
 
@@ -105,7 +106,9 @@ def _failure(report: CheckReport) -> DamagedError | None:
         return None
     names = ", ".join(sorted({finding.backup for finding in report.findings}))
     return DamagedError(
-        _("{count} faults in {names}").format(count=len(report.findings), names=names),
+        ngettext("{count} fault in {names}", "{count} faults in {names}", len(report.findings)).format(
+            count=len(report.findings), names=names
+        ),
         hint=_("make a full backup now, and bring the damaged objects back from a copy of the repository"),
     )
 

@@ -19,7 +19,7 @@ from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.events import Event, Warned
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, JobBackup, run_fleet
 from respaldo.units import format_size
@@ -57,7 +57,7 @@ def _run_fleet(
     tasks = list(_tasks(app, environment, instances, plan, output))
     if not tasks:
         raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
-    output.line(environment.name, _("{count} targets").format(count=len(tasks)))
+    output.line(environment.name, ngettext("{count} target", "{count} targets", len(tasks)).format(count=len(tasks)))
 
     def told(result: FleetResult) -> None:
         with lock:

@@ -16,9 +16,10 @@ from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.restore import restore_chosen
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.config.settings import Settings
+from respaldo.counting import count_tables
 from respaldo.errors import UsageError
 from respaldo.language import _
-from respaldo.units import format_count, format_size
+from respaldo.units import format_size
 
 if TYPE_CHECKING:
     from respaldo.postgres.server import Server
@@ -136,8 +137,8 @@ def run_move_command(output: Output, settings: Settings, there: Settings, flags:
         )
     elif not output.quiet:
         print(
-            _("moved: every row of {tables} tables compared; {source} still has its own").format(
-                tables=format_count(totals.tables), source=target.instance
+            _("moved: every row of {tables} compared; {source} still has its own").format(
+                tables=count_tables(totals.tables), source=target.instance
             )
         )
 

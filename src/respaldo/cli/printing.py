@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from respaldo.counting import count_backups, count_rows, count_tables
 from respaldo.errors import RespaldoError
 from respaldo.events import Event, InstanceFound, Listener, PhaseStarted, SegmentDone, TypeDecided, Warned, WorkPlanned
 from respaldo.language import N_, _
@@ -90,9 +91,9 @@ class Progress:
             case WorkPlanned():
                 size = format_size(event.size_bytes)
                 if event.backups:
-                    work = _("{count} backups, {size}").format(count=format_count(event.backups), size=size)
+                    work = f"{count_backups(event.backups)}, {size}"
                 else:
-                    work = _("{tables} tables, {size}").format(tables=format_count(event.tables), size=size)
+                    work = f"{count_tables(event.tables)}, {size}"
                 self._output.line(self._verb, work)
                 self._start(event.size_bytes)
             case SegmentDone():
@@ -127,7 +128,7 @@ class Progress:
     def _advance(self, event: SegmentDone) -> None:
         self._rows += event.rows
         if self._bar is not None:
-            rows = _("{rows} rows").format(rows=format_count(self._rows))
+            rows = count_rows(self._rows)
             self._bar.update(self._task, advance=event.heap_bytes, rows=rows)
         elif self._output.verbose:
             self._output.line("", f"{event.table}  {format_count(event.rows)}  {format_size(event.stored_bytes)}")

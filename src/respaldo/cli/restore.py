@@ -17,10 +17,11 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.cli.restore_parts import run_parts_command
 from respaldo.config.settings import Settings
+from respaldo.counting import count_rows
 from respaldo.errors import UsageError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.repository.records import Manifest
-from respaldo.units import format_count, format_duration, format_size
+from respaldo.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from respaldo.operations.restore import Restored, RestorePlan
@@ -184,7 +185,7 @@ def _describe(output: Output, plan: RestorePlan, app: App) -> None:
         count = len(plan.live.sessions)
         output.line(
             "",
-            _("{count} sessions will be ended: {names}").format(
+            ngettext("{count} session will be ended: {names}", "{count} sessions will be ended: {names}", count).format(
                 count=count, names=", ".join(plan.live.sessions[:3]) + (", …" if count > 3 else "")
             ),
         )
@@ -234,10 +235,10 @@ def _print(output: Output, flags: RestoreFlags, plan: RestorePlan, restored: Res
     if output.quiet:
         return
     print(
-        _("{name} restored into {database}: {rows} rows, in {duration}").format(
+        _("{name} restored into {database}: {rows}, in {duration}").format(
             name=plan.source,
             database=restored.database,
-            rows=format_count(restored.rows),
+            rows=count_rows(restored.rows),
             duration=format_duration(duration_s),
         )
     )

@@ -9,10 +9,10 @@ from respaldo.cli.asking import confirm
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.config.settings import Settings
+from respaldo.counting import count_rows
 from respaldo.errors import UsageError
 from respaldo.language import _
 from respaldo.repository.records import Manifest
-from respaldo.units import format_count
 
 
 def run_parts_command(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest | Path) -> None:
@@ -58,8 +58,8 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
         return
     for one in restored:
         print(
-            _("{table}: {rows} rows restored as {name}").format(
-                table=one.table, rows=format_count(one.rows), name=one.restored_as
+            _("{table}: {rows} restored as {name}").format(
+                table=one.table, rows=count_rows(one.rows), name=one.restored_as
             )
         )
 
@@ -78,4 +78,4 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
     if flags.as_json:
         output.print_json({"name": chosen.name, "database": database, "rows": rows})
     else:
-        print(_("{rows} rows loaded into {database}").format(rows=format_count(rows), database=database))
+        print(_("{rows} loaded into {database}").format(rows=count_rows(rows), database=database))

@@ -13,7 +13,8 @@ from respaldo.cli.asking import confirm
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
-from respaldo.language import N_, _
+from respaldo.counting import count_backups
+from respaldo.language import N_, _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.retain import RetentionPlan, apply_retention, plan_target
 from respaldo.units import format_size
@@ -76,7 +77,9 @@ def _retain(output: Output, app: App, *, dry_run: bool, yes: bool, as_json: bool
             print_plan(plan)
     if dry_run or removals == 0:
         return
-    if not (yes or confirm(_("Remove {count} backups?").format(count=removals))):
+    if not (
+        yes or confirm(ngettext("Remove {count} backup?", "Remove {count} backups?", removals).format(count=removals))
+    ):
         return
     for plan in plans:
         done = apply_retention(repository, plan.target, policy, now=app.clock.now())
@@ -98,8 +101,8 @@ def describe_removal(plan: RetentionPlan) -> str:
     """Say what retention did, in one line."""
     if not plan.removals:
         return _("nothing to remove")
-    return _("{count} backups, {size}: {names}").format(
-        count=len(plan.removals), size=format_size(plan.freed_bytes), names=", ".join(plan.removals)
+    return _("{backups}, {size}: {names}").format(
+        backups=count_backups(len(plan.removals)), size=format_size(plan.freed_bytes), names=", ".join(plan.removals)
     )
 
 

@@ -23,7 +23,7 @@ from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command, settings_of_command
 from respaldo.cli.schedule_launch import import_path
 from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RespaldoError, UsageError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.health import Health, HealthServer
 from respaldo.operations.runs import RunRecord, record_run
 from respaldo.operations.schedules import already_scheduled, read_schedules, zone_of
@@ -223,7 +223,9 @@ class _Daemon:
     def _start(self, schedule: Schedule, due: DueRun) -> _Child:
         text = f"{schedule.name}  {' '.join(schedule.command)}"
         if due.missed:
-            text += "  " + _("making up for {count} runs that were missed").format(count=due.missed)
+            text += "  " + ngettext(
+                "making up for {count} run that was missed", "making up for {count} runs that were missed", due.missed
+            ).format(count=due.missed)
         self.output.line(_("starting"), text)
         argv = [sys.executable, "-m", "respaldo", "--repository", str(self.app.settings.repository)]
         argv += ["schedule", "run", schedule.name, "--slot", format_instant(due.slot), "--", *schedule.command]

@@ -14,8 +14,9 @@ from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
 from respaldo.cli.retain import CATEGORIES, RETENTION, describe_removal
 from respaldo.config.settings import Settings
+from respaldo.counting import count_backups
 from respaldo.errors import RepositoryError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.summary import Amount, Growth, TargetSummary, summarize
 from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import BackupType
@@ -102,9 +103,9 @@ def _describe(one: TargetSummary) -> str:
         say("", _period(one.growth))
     for number, branch in enumerate(one.branches):
         newest = str(branch.newest.version) if branch.newest else _("none left")
-        text = _("{branch}: {count} versions, newest {version}").format(
-            branch=branch.name, count=format_count(branch.count), version=newest
-        )
+        text = ngettext(
+            "{branch}: {count} version, newest {version}", "{branch}: {count} versions, newest {version}", branch.count
+        ).format(branch=branch.name, count=format_count(branch.count), version=newest)
         say(_("versions") if number == 0 else "", text)
     if one.pinned:
         say(_("pinned"), _("{count} pinned or tagged").format(count=format_count(one.pinned)))
@@ -141,8 +142,10 @@ def plot(values: Sequence[int]) -> str:
 
 def _period(growth: Sequence[Growth]) -> str:
     shown = growth[-POINTS:]
-    return _("{count} backups, {first} to {last}").format(
-        count=len(shown), first=f"{shown[0].at.astimezone():%Y-%m-%d}", last=f"{shown[-1].at.astimezone():%Y-%m-%d}"
+    return _("{backups}, {first} to {last}").format(
+        backups=count_backups(len(shown)),
+        first=f"{shown[0].at.astimezone():%Y-%m-%d}",
+        last=f"{shown[-1].at.astimezone():%Y-%m-%d}",
     )
 
 

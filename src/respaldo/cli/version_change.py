@@ -15,8 +15,9 @@ from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.cli.version_show import choose_labelled, open_targets
 from respaldo.config.settings import Settings
+from respaldo.counting import count_backups
 from respaldo.errors import UsageError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.versions import PrunePlan, apply_version_prune, change_backup, plan_version_prune
 from respaldo.repository.labels import Labels
 from respaldo.repository.records import Manifest
@@ -133,13 +134,22 @@ def run_prune_command(
     else:
         _print(plans, settings)
     removals = sum(len(plan.removals) for plan in plans)
-    if dry_run or not removals or not (yes or confirm(_("Remove {count} backups?").format(count=removals))):
+    if (
+        dry_run
+        or not removals
+        or not (
+            yes
+            or confirm(ngettext("Remove {count} backup?", "Remove {count} backups?", removals).format(count=removals))
+        )
+    ):
         return
     for plan in plans:
         if plan.removals:
             done = apply_version_prune(repository, plan.target, keep=keep, now=app.clock.now())
-            removed = _("{count} backups, {size}: {names}").format(
-                count=len(done.removals), size=format_size(done.freed_bytes), names=", ".join(done.removals)
+            removed = _("{backups}, {size}: {names}").format(
+                backups=count_backups(len(done.removals)),
+                size=format_size(done.freed_bytes),
+                names=", ".join(done.removals),
             )
             output.line(_("removed"), removed)
 

@@ -13,7 +13,7 @@ from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, format_table
 from respaldo.cli.version_show import choose_labelled
 from respaldo.config.settings import Settings
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.compare import Comparison, TableComparison, changed_tables, compare_backups
 from respaldo.operations.versions import LabelledBackup
 from respaldo.postgres.definitions import SchemaObject
@@ -87,7 +87,11 @@ def _print(sides: Sequence[LabelledBackup], comparison: Comparison) -> None:
         print(format_table([header, *map(_row, changed)]))
     same = len(comparison.tables) - len(changed)
     if same:
-        print(_("{count} tables have the same rows in both").format(count=format_count(same)))
+        print(
+            ngettext(
+                "{count} table has the same rows in both", "{count} tables have the same rows in both", same
+            ).format(count=format_count(same))
+        )
     if comparison.statements_differ:
         print(_("values of sequences, or large objects, differ"))
 

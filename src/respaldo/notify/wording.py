@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from respaldo.counting import count_rows, count_tables
 from respaldo.language import N_, _
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.units import format_count, format_duration, format_size
@@ -110,4 +111,4 @@ def _size(notice: Notice) -> str:
 def _rows(notice: Notice) -> str:
     if notice.rows is None or notice.tables is None:
         return ""
-    return _("{rows} in {tables} tables").format(rows=format_count(notice.rows), tables=format_count(notice.tables))
+    return _("{rows} in {tables}").format(rows=count_rows(notice.rows), tables=count_tables(notice.tables))

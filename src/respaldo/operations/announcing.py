@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 from respaldo.clock import Clock
 from respaldo.errors import LockedError, NotificationError, StorageError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.notify.channel import Channel, redact
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
@@ -296,7 +296,9 @@ def _work(state: AlertState, channels: Mapping[str, Channel]) -> dict[str, list[
 def describe_failure(delivery: Delivery) -> str:
     """Say what was not delivered and why, in one line."""
     error = delivery.error or NotificationError("")
-    text = _("{channel} was not told, after {count} attempts: {reason}").format(
-        channel=delivery.channel, count=delivery.attempts, reason=error.message
-    )
+    text = ngettext(
+        "{channel} was not told, after {count} attempt: {reason}",
+        "{channel} was not told, after {count} attempts: {reason}",
+        delivery.attempts,
+    ).format(channel=delivery.channel, count=delivery.attempts, reason=error.message)
     return f"{text} ({error.hint})" if error.hint else text

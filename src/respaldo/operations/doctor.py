@@ -9,8 +9,9 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any
 
+from respaldo.counting import count_tables
 from respaldo.errors import PostgresError
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.proofs import newest_proofs
 from respaldo.postgres.databases import RESTORING
 from respaldo.postgres.server import Server
@@ -85,9 +86,7 @@ def _server(server: Server, added: Collection[str]) -> Iterator[Symptom]:
     count = sum(table.is_lockable for table in tables)
     yield Symptom(
         state=State.GOOD,
-        text=_("PostgreSQL {version}, {size}, {tables} tables").format(
-            version=facts.short_version, size=format_size(found["size_bytes"]), tables=format_count(count)
-        ),
+        text=f"PostgreSQL {facts.short_version}, {format_size(found['size_bytes'])}, {count_tables(count)}",
     )
     try:
         require_readable(tables, facts)
@@ -102,8 +101,8 @@ def _server(server: Server, added: Collection[str]) -> Iterator[Symptom]:
     if count * _LOCKS_PER_TABLE > found["locks"]:
         yield Symptom(
             state=State.BAD,
-            text=_("{tables} tables need more locks than the server has ({locks})").format(
-                tables=format_count(count), locks=format_count(found["locks"])
+            text=_("{tables} need more locks than the server has ({locks})").format(
+                tables=count_tables(count), locks=format_count(found["locks"])
             ),
             remedy=_("raise max_locks_per_transaction on the server and restart it"),
         )
@@ -124,7 +123,7 @@ def _lacking(found: dict[str, Any], added: Collection[str]) -> list[str]:
     return sorted(gone | (by_hand & set(found["extensions"])))
 
 
-def _remarks(server: Server, found: dict[str, object]) -> Iterator[Symptom]:
+def _remarks(server: Server, found: dict[str, Any]) -> Iterator[Symptom]:
     if found["checksums"] == "off":
         yield Symptom(
             state=State.NOTE,
@@ -134,17 +133,21 @@ def _remarks(server: Server, found: dict[str, object]) -> Iterator[Symptom]:
     if found["foreign_tables"]:
         yield Symptom(
             state=State.NOTE,
-            text=_("{count} foreign tables: their rows live elsewhere and are not backed up").format(
-                count=found["foreign_tables"]
-            ),
+            text=ngettext(
+                "{count} foreign table: its rows live elsewhere and are not backed up",
+                "{count} foreign tables: their rows live elsewhere and are not backed up",
+                found["foreign_tables"],
+            ).format(count=found["foreign_tables"]),
             remedy=_("back up the server that holds them"),
         )
     if found["unlogged"]:
         yield Symptom(
             state=State.NOTE,
-            text=_("{count} unlogged tables: they are backed up, but a crash of the server empties them").format(
-                count=found["unlogged"]
-            ),
+            text=ngettext(
+                "{count} unlogged table: it is backed up, but a crash of the server empties it",
+                "{count} unlogged tables: they are backed up, but a crash of the server empties them",
+                found["unlogged"],
+            ).format(count=found["unlogged"]),
             remedy="ALTER TABLE … SET LOGGED",
         )
     if found["timeouts"]:

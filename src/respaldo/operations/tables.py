@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from respaldo.clock import Clock
 from respaldo.errors import PostgresError, RespaldoError, UsageError
 from respaldo.events import Listener, PhaseStarted, Warned
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.operations.layout import SCHEMA, table_of
 from respaldo.operations.loading import Loading
 from respaldo.operations.verifying import compare_rows
@@ -221,9 +221,11 @@ def _replace(server: Server, database: str, names: dict[str, str]) -> None:
             )
             if orphans:
                 raise PostgresError(
-                    _("{count} rows of {child} would point at rows of {parent} that are not there").format(
-                        count=orphans, child=reference["child"], parent=reference["parent"]
-                    ),
+                    ngettext(
+                        "{count} row of {child} would point at a row of {parent} that is not there",
+                        "{count} rows of {child} would point at rows of {parent} that are not there",
+                        orphans,
+                    ).format(count=orphans, child=reference["child"], parent=reference["parent"]),
                     hint=_("restore both tables together, or beside the live ones without --replace-table"),
                 )
         for key in names:

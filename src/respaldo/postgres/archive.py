@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from respaldo.environments.base import Process
 from respaldo.errors import PostgresError
-from respaldo.language import _
+from respaldo.language import ngettext
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.identifiers import conninfo
 from respaldo.postgres.server import Server
@@ -160,6 +160,8 @@ def _failure(stderr: bytes, status: int) -> Exception:
         return explain("pg_restore", stderr, status)
     lines = [f"{one.command.splitlines()[0]}  ->  {one.error.splitlines()[0]}" for one in failed[:_SHOWN]]
     return PostgresError(
-        _("{count} statements failed:\n  {statements}").format(count=len(failed), statements="\n  ".join(lines)),
+        ngettext(
+            "{count} statement failed:\n  {statements}", "{count} statements failed:\n  {statements}", len(failed)
+        ).format(count=len(failed), statements="\n  ".join(lines)),
         hint=explain("pg_restore", stderr).hint,
     )
