@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +102,17 @@ def leftovers() -> Sequence[Path]:
     return list(Path(tempfile.gettempdir()).glob("respaldo-drill-*"))
 
 
-def test_full_and_incremental_of_the_shop_and_pgbench_are_proven(
-    embedded_postgres: EmbeddedPostgres, tmp_path: Path
+@pytest.mark.parametrize("content", ["shop.sql", "extensions.sql"])
+def test_full_and_incremental_of_the_shop_and_of_contrib_s_extensions_are_proven(
+    content: str, embedded_postgres: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    before, _mark, after = (SQL / "shop.sql").read_text().partition(AFTER_THE_FULL)
-    with database_on(embedded_postgres, options="") as shop:
-        local = Local(server=embedded_postgres, repository=tmp_path / "repository", database=shop.name)
-        shop.psql(before)
+    """Of the second: row security, partitions and large objects too."""
+    before, _mark, after = (SQL / content).read_text().partition(AFTER_THE_FULL)
+    with database_on(embedded_postgres, options="") as source:
+        local = Local(server=embedded_postgres, repository=tmp_path / "repository", database=source.name)
+        source.psql(before)
         full = local.backup()
-        shop.psql(after)
+        source.psql(after)
         assert local.backup()["type"] == "incremental"
         for name in (full["name"], "latest"):
             proof = local.drill(name)
@@ -126,6 +128,8 @@ def test_disaster_is_noticed_and_recovered_from(disaster: str, local: Local) -> 
     assert proof["seconds"]["disaster"] > 0
     assert proof["seconds"]["restore"] > 0
     assert leftovers() == []
+    recovery = json.loads(local.run("rto", "--json").stdout)
+    assert [(group["disaster"], group["count"]) for group in recovery["groups"]] == [(disaster, 1)]
 
 
 def test_report_is_one_page_in_the_language_of_the_run_with_everything_escaped(local: Local, tmp_path: Path) -> None:
@@ -138,9 +142,36 @@ def test_report_is_one_page_in_the_language_of_the_run_with_everything_escaped(l
         assert f'lang="{language}"' in text
         assert all(word in text for word in words)
         assert not re.search(r"<script|src=|https?://", text)
-    ended = local.run("drill", *local.place, "--html", str(tmp_path / "none" / "page.html"))
-    assert ended.returncode == 20
-    assert "page.html" in ended.stderr
+    proofs = sorted(local.repository.rglob("proof-*.json"))
+    for place in (tmp_path / "none" / "page.html", tmp_path):
+        ended = local.run("drill", *local.place, "--html", str(place))
+        assert ended.returncode == 20
+        assert str(place) in ended.stderr
+    assert sorted(local.repository.rglob("proof-*.json")) == proofs, "it was drilled for nothing"
+
+
+def test_every_target_is_drilled_and_each_failure_is_told(
+    local: Local, embedded_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Three are due: one is whole, and each of two has a damaged byte."""
+    page = tmp_path / "page.html"
+    with (
+        database_on(embedded_postgres, options="") as second,
+        database_on(embedded_postgres, options="") as third,
+    ):
+        for database in (local.database, second.name, third.name):
+            embedded_postgres.psql("CREATE TABLE IF NOT EXISTS a AS SELECT 1 AS b", database)
+            replace(local, database=database).backup()
+        damaged = sorted((second.name, third.name))
+        for name in damaged:
+            pack = next(local.repository.glob(f"*/{name}/*/schema.dump"))
+            pack.write_bytes(pack.read_bytes()[:-1] + b"X")
+        ended = local.run("drill", "--due", "0", *local.place, "--json", "--html", str(page))
+    assert ended.returncode == 50
+    assert sorted(one["verdict"] for one in json.loads(ended.stdout)) == ["failed", "failed", "proven"]
+    assert all(f"/{name}: " in ended.stderr for name in damaged), ended.stderr
+    assert f"/{local.database}: " not in ended.stderr
+    assert page.read_text().count("<section>") == 3
 
 
 def test_server_that_a_killed_drill_left_is_ended_and_removed_by_the_next(local: Local) -> None:

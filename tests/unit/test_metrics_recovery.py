@@ -116,11 +116,32 @@ def test_plots_show_every_recovery_and_the_objective() -> None:
     assert all("│" in line and "█" in line for line in lines)
     picture = ET.fromstring(plot_svg(recoveries, 300, title="<times> & more", objective="5 min"))
     space = "{http://www.w3.org/2000/svg}"
-    assert len(picture.findall(f"{space}circle")) == 3
+    # Each recovery, and the one that says whose line it is.
+    assert len(picture.findall(f".//{space}circle")) == 3 + 1
     assert len(picture.findall(f"{space}line")) == 1
     assert {"<times> & more", "5 min", "2026-11-22", "2026-11-24"} <= {
         text.text for text in picture.iter(f"{space}text")
     }
+
+
+def test_plots_draw_one_line_a_target_and_say_whose_it_is() -> None:
+    recoveries = [recovery(ago, seconds, target=t) for ago in (3, 2, 1) for t, seconds in (("i/<a>", 100), ("i/b", 9))]
+    picture = ET.fromstring(plot_svg(recoveries, 300, title="t", objective="o"))
+    space = "{http://www.w3.org/2000/svg}"
+    groups = picture.findall(f"{space}g")
+    assert [group.findtext(f"{space}title") for group in groups] == ["i/<a>", "i/b"]
+    assert len({group.get("fill") for group in groups}) == 2
+    heights = []
+    for group in groups:
+        (line,) = group.findall(f"{space}polyline")
+        points = [point.split(",") for point in str(line.get("points")).split()]
+        assert len(points) == 3
+        heights.append({y for _x, y in points})
+    assert [len(one) for one in heights] == [1, 1]
+    assert {"i/<a>", "i/b"} <= {text.text for text in picture.iter(f"{space}text")}
+    lines = plot_text(recoveries, 300).splitlines()
+    assert [line for line in lines if line.startswith("i/")] == ["i/<a>", "i/b"]
+    assert lines.index("i/b") == 4
 
 
 def test_plots_of_one_recovery_above_the_objective_are_plots() -> None:

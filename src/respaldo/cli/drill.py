@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +18,12 @@ from respaldo.cli.documents import proof_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
-from respaldo.errors import ProofFailedError, StorageError
+from respaldo.errors import InterruptedRunError, ProofFailedError, RespaldoError, StorageError
 from respaldo.language import N_, _
 from respaldo.notify.notice import Operation
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
+from respaldo.repository.repository import Repository
 from respaldo.units import format_duration
 
 _VERDICTS = {"proven": N_("proven"), "failed": N_("failed"), "inconclusive": N_("inconclusive")}
@@ -58,6 +61,8 @@ def drill(
 ) -> None:
     """Drill a backup."""
     settings = load_settings(context, flags)
+    if html is not None:
+        _check_report(html)
     manifests = [choose_backup(settings, name)] if due is None else find_due(settings, due)
     run_drill_command(context.obj, settings, [one for one in manifests if one], disaster, html, as_json=as_json)
 
@@ -125,24 +130,23 @@ def _drill_all(
     *,
     as_json: bool,
 ) -> None:
-    from respaldo.operations.disaster import Disaster
-    from respaldo.operations.drill import DrillRequest, run_drill
-
     repository = app.open_repository()
     proofs: list[tuple[Manifest, Proof]] = []
-    failures: list[ProofFailedError] = []
+    failures: list[tuple[Manifest, RespaldoError]] = []
     for manifest in manifests:
         announcing.target = str(manifest.target)
-        reader = repository.reader(manifest.target, manifest.name)
-        request = DrillRequest(
-            disaster=Disaster.parse(disaster), jobs=app.settings.jobs, overrides=app.connection_overrides(None)
-        )
-        environment = app.find_environment(manifest.environment)
-        with Progress(output, _("restoring")) as listen:
-            proof = run_drill(environment, repository, reader, request, clock=app.clock, listen=listen)
+        try:
+            proof = _drill_one(output, app, repository, manifest, disaster)
+        except InterruptedRunError:
+            raise
+        except RespaldoError as error:
+            # One target's engine that does not answer must not leave the others undrilled.
+            failures.append((manifest, error))
+            announcing.note(target=str(manifest.target), manifest=manifest, error=error)
+            continue
         proofs.append((manifest, proof))
         failure = None if proof.verdict is Verdict.PROVEN else _failure(manifest, proof)
-        failures += [failure] if failure is not None else []
+        failures += [(manifest, failure)] if failure is not None else []
         announcing.note(
             target=str(manifest.target),
             manifest=manifest,
@@ -156,10 +160,23 @@ def _drill_all(
         _write_report(html, proofs)
     if as_json:
         output.print_json([{"name": manifest.name, **proof_document(proof)} for manifest, proof in proofs])
-    elif not proofs:
+    elif not manifests:
         print(_("no drill is due"))
     if failures:
-        raise failures[0]
+        raise _sum_up(failures)
+
+
+def _drill_one(output: Output, app: App, repository: Repository, manifest: Manifest, disaster: str | None) -> Proof:
+    from respaldo.operations.disaster import Disaster
+    from respaldo.operations.drill import DrillRequest, run_drill
+
+    reader = repository.reader(manifest.target, manifest.name)
+    request = DrillRequest(
+        disaster=Disaster.parse(disaster), jobs=app.settings.jobs, overrides=app.connection_overrides(None)
+    )
+    environment = app.find_environment(manifest.environment)
+    with Progress(output, _("restoring")) as listen:
+        return run_drill(environment, repository, reader, request, clock=app.clock, listen=listen)
 
 
 def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
@@ -167,6 +184,32 @@ def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
         _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
         hint=_("make a full backup now, and drill that one") if proof.verdict is Verdict.FAILED else None,
     )
+
+
+def _sum_up(failures: Sequence[tuple[Manifest, RespaldoError]]) -> RespaldoError:
+    """Return one error that tells each; what a drill found out weighs more than one that could not begin."""
+    errors = [error for _manifest, error in failures]
+    if len(errors) == 1:
+        return errors[0]
+    worst = next((error for error in errors if isinstance(error, ProofFailedError)), errors[0])
+    lines = (f"{manifest.target}: {error.message}" for manifest, error in failures)
+    return type(worst)("\n".join(lines), hint=next((error.hint for error in errors if error.hint), None))
+
+
+def _check_report(path: str) -> None:
+    """See that the report can be written there: a drill is long, and must not turn out to be for nothing."""
+    place = Path(path)
+    if place.is_dir():
+        raise _unwritable(path, errno.EISDIR)
+    if not place.parent.is_dir():
+        raise _unwritable(path, errno.ENOENT)
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise _unwritable(path, errno.EACCES)
+
+
+def _unwritable(path: str, number: int | None) -> StorageError:
+    reason = os.strerror(number or errno.EIO)
+    return StorageError(_("the report cannot be written to {path}: {error}").format(path=path, error=reason))
 
 
 def _write_report(path: str, proofs: Sequence[tuple[Manifest, Proof]]) -> None:
@@ -177,9 +220,7 @@ def _write_report(path: str, proofs: Sequence[tuple[Manifest, Proof]]) -> None:
     try:
         Path(path).write_text(render_report(proofs, verdicts=verdicts, phases=phases), encoding="utf-8")
     except OSError as error:
-        raise StorageError(
-            _("the report cannot be written to {path}: {error}").format(path=path, error=error.strerror)
-        ) from error
+        raise _unwritable(path, error.errno) from error
 
 
 def _print(manifest: Manifest, proof: Proof) -> None:

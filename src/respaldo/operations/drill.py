@@ -39,8 +39,8 @@ DATABASE = "respaldo_drill"
 _START_S = 120.0
 _PAUSE_S = 0.2
 _GLOBALS_BYTES = 1 << 30
-# Class 53: the copy's disk, memory or connections are used up: nothing is said of the backup (PostgreSQL, Appendix A).
-_NO_ROOM = "53"
+# pg_restore tells no SQLSTATE: its words must be ones that are understood.
+_PLAIN_WORDS = "ALTER SYSTEM SET lc_messages = 'C';\nSELECT pg_catalog.pg_reload_conf();"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,9 @@ def run_drill(
     except (InconclusiveError, EnvironmentFailedError) as error:
         findings, verdict = [error.message, *([error.hint] if error.hint else [])], Verdict.INCONCLUSIVE
     except (DamagedError, ProofFailedError, PostgresError) as error:
-        is_full = isinstance(error, PostgresError) and error.sqlstate.startswith(_NO_ROOM)
-        findings, verdict = [error.message], Verdict.INCONCLUSIVE if is_full else Verdict.FAILED
+        # What the copy's disk, memory or connections do not suffice for says nothing of the backup.
+        is_of_copy = isinstance(error, PostgresError) and error.tells_of_server
+        findings, verdict = [error.message], Verdict.INCONCLUSIVE if is_of_copy else Verdict.FAILED
     proof = Proof(
         uid=reader.manifest.uid,
         kind=ProofKind.DRILL,
@@ -225,6 +226,9 @@ def _recover(
 ) -> Server:
     """Restore roles and database as a real restore does; return the server as seen from the restored database."""
     with phases.phase("restore", _("restoring")):
+        if server.facts.is_superuser:
+            with server.open_session() as session:
+                session.execute(_PLAIN_WORDS)
         script = decompress(reader.read_object(GLOBALS), limit=_GLOBALS_BYTES).decode(errors="surrogateescape")
         restore_roles(server, script, {})
         source = BackupSource(reader)

@@ -68,6 +68,8 @@ def check_indexes(server: Server) -> Iterator[str]:
                         f"SELECT respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true);"
                     )
             except PostgresError as error:
+                if error.tells_of_server:
+                    raise
                 yield _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
     finally:
         with server.open_session() as session:

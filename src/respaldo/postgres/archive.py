@@ -158,10 +158,12 @@ def _failure(stderr: bytes, status: int) -> Exception:
     failed = failed_statements(stderr.decode(errors="replace"))
     if not failed:
         return explain("pg_restore", stderr, status)
+    told = explain("pg_restore", stderr)
     lines = [f"{one.command.splitlines()[0]}  ->  {one.error.splitlines()[0]}" for one in failed[:_SHOWN]]
     return PostgresError(
         ngettext(
             "{count} statement failed:\n  {statements}", "{count} statements failed:\n  {statements}", len(failed)
         ).format(count=len(failed), statements="\n  ".join(lines)),
-        hint=explain("pg_restore", stderr).hint,
+        hint=told.hint,
+        sqlstate=told.sqlstate,
     )

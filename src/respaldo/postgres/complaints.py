@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import re
 
-from respaldo.errors import PostgresError, RespaldoError
+from respaldo.errors import PostgresError
 from respaldo.language import _
 
 # With VERBOSITY=verbose psql puts the SQLSTATE before the message; the word before that may be in any language.
-_CODED = re.compile(r"\b\w+:\s+([0-9A-Z]{5}): (.*)")
+# A code has a digit: "ERROR" itself, after a line's number, is none.
+_CODED = re.compile(r"\b\w+:\s+(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.*)")
 _SEVERE = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal):\s+()(.*)")
+# What pg_restore, and a client that could not connect, tell in words alone; in another language it stays unknown.
+_STATES = (
+    (re.compile(r"(?:No space left on device|Disk quota exceeded)$"), "53100"),
+    (re.compile(r"(?:out of(?: shared)? memory|Cannot allocate memory)$"), "53200"),
+    (re.compile(r"FATAL: .*(?:too many clients already$|remaining connection slots are reserved)"), "53300"),
+    (re.compile(r"server closed the connection unexpectedly$"), "08006"),
+    (re.compile(r"because of crash of another server process$"), "57P02"),
+    (re.compile(r"FATAL: .*the database system is "), "57P03"),
+)
+# These carry rows and statements of the user's, who may write such words too.
+_QUOTING = ("DETAIL", "CONTEXT", "HINT", "STATEMENT", "LINE", "Command was")
 
 
-def explain(program: str, stderr: bytes, status: int | None = None) -> RespaldoError:
+def explain(program: str, stderr: bytes, status: int | None = None) -> PostgresError:
     """Return the error for a client that failed. Never holds a password: the clients do not print any."""
     text = stderr.decode(errors="replace").strip()
     sqlstate, complaint = _complaint(text)
     message = _("{program} failed: {complaint}").format(
         program=program, complaint=complaint or _("exit status {status}").format(status=status)
     )
-    return PostgresError(message, hint=_hint(text), sqlstate=sqlstate)
+    return PostgresError(message, hint=_hint(text), sqlstate=sqlstate or _state(text))
+
+
+def _state(text: str) -> str:
+    """Return the SQLSTATE that words stand for, where they tell of the server's own state."""
+    lines = [line for line in text.splitlines() if not line.startswith(_QUOTING)]
+    return next((state for words, state in _STATES if any(map(words.search, lines))), "")
 
 
 def _complaint(text: str) -> tuple[str, str]:

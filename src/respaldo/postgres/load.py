@@ -42,6 +42,8 @@ class LoadStream:
         self.accepts_frames = server.tools.compressor == "zstd"
         self._mark = f"respaldo-{secrets.token_hex(16)}"
         psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--output=/dev/null"]
+        # An error's SQLSTATE with its words, which may be in any language.
+        psql.append("--set=VERBOSITY=verbose")
         decompress = "zstd -dcq" if self.accepts_frames else "cat"
         self._process = server.runner.start(
             ["sh", "-c", _PIPE, "sh", self._mark, decompress, *psql, "--set=ON_ERROR_STOP=1", "--file=-"],

@@ -1,0 +1,51 @@
+"""What PostgreSQL's clients say, and whether it tells of the server's own state or of what it was asked to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from respaldo.postgres.archive import failed_statements
+from respaldo.postgres.complaints import explain
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ('psql:<stdin>:3: ERROR:  53100: could not extend file "base/5/1": No space left on device', "53100"),
+        ("psql:<stdin>:3: FEHLER:  53200: Speicher aufgebraucht\nDETAIL:  Failed on request.", "53200"),
+        ('pg_restore: error: could not execute query: ERROR:  could not write "x": No space left on device', "53100"),
+        ("cat: write error: No space left on device\nerror: the archive arrived cut", "53100"),
+        ('psql: error: connection to server on socket "/s" failed: FATAL:  sorry, too many clients already', "53300"),
+        ("psql: error: FATAL:  remaining connection slots are reserved for roles with SUPERUSER", "53300"),
+        ("psql:<stdin>:9: server closed the connection unexpectedly\n\tThis probably means", "08006"),
+        ("psql: error: FATAL:  the database system is in recovery mode", "57P03"),
+    ],
+)
+def test_complaint_about_the_server_s_own_state_is_known_as_one(said: str, state: str) -> None:
+    error = explain("psql", said.encode())
+    assert (error.sqlstate, error.tells_of_server) == (state, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "psql:<stdin>:3: ERROR:  23505: duplicate key value\nDETAIL:  Key (a)=(No space left on device",
+        "pg_restore: error: could not execute query: ERROR:  could not create unique index\n"
+        "DETAIL:  Key (a)=x is duplicated: out of memory\nCommand was: CREATE INDEX; -- No space left on device",
+        'psql: error: FATAL:  database "the database system" does not exist',
+        "pg_restore: error: could not execute query: ERROR:  relation \"out of memory\" does not exist",
+    ],
+)
+def test_such_words_in_the_user_s_own_rows_and_statements_are_none(said: str) -> None:
+    assert not explain("pg_restore", said.encode()).tells_of_server
+
+
+def test_statements_that_failed_are_told_apart() -> None:
+    said = (
+        "pg_restore: error: could not execute query: ERROR:  a\nCommand was: CREATE b\n"
+        "pg_restore: error: could not execute query: ERROR:  c\nCommand was: CREATE d\n"
+    )
+    assert [(one.command, one.error) for one in failed_statements(said)] == [
+        ("CREATE b", "ERROR:  a"),
+        ("CREATE d", "ERROR:  c"),
+    ]
