@@ -104,8 +104,11 @@ class PostgresError(RespaldoError):
 
     @property
     def tells_of_server(self) -> bool:
-        """Whether it tells of the server's own state, and nothing of what it was asked to do: room, memory or connections
-        are used up (class 53), it went down or is coming up (57P), the connection broke (08), its disk failed (58030)."""
+        """Whether it tells of the server's own state, and nothing of what it was asked to do.
+
+        Room, memory or connections are used up (class 53), it went down or is coming up (57P), the connection broke
+        (08), its disk failed (58030).
+        """
         return self.sqlstate.startswith(("53", "57P", "08", "58030"))
 
 

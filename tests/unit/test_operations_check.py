@@ -19,7 +19,7 @@ from respaldo.storage.memory import MemoryStorage
 from tests.unit.repositories import TARGET, fill
 
 CLOCK = FixedClock(datetime(2026, 11, 25, tzinfo=UTC))
-PLACES = 1000
+PLACES = 200
 
 
 def check(repository: Repository, request: CheckRequest | None = None) -> CheckReport:

@@ -20,6 +20,7 @@ from respaldo.operations.schedules import (
     put_schedule,
     read_schedules,
 )
+from respaldo.repository.manifest import seal
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.plan import Schedule, Trigger
 
@@ -102,14 +103,15 @@ def test_unknown_schedule_is_an_error_that_lists_those_that_are(tmp_path: Path) 
 def test_document_that_is_damaged_is_said_and_never_guessed(tmp_path: Path, change: dict[str, Any]) -> None:
     put_schedule(tmp_path, SCHEDULE, nothing, replace=False)
     document = json.loads((tmp_path / DOCUMENT).read_text())
+    del document["checksum"]
     (document if change.keys() <= document.keys() else document["schedules"][0]).update(change)
-    (tmp_path / DOCUMENT).write_text(json.dumps(document))
+    (tmp_path / DOCUMENT).write_bytes(seal(document))
     with pytest.raises(DamagedError, match=DOCUMENT):
         read_schedules(tmp_path)
     # Nothing is lost to a program that would add to it.
     with pytest.raises(DamagedError):
         put_schedule(tmp_path, replace(SCHEDULE, name="other"), nothing, replace=False)
-    assert json.loads((tmp_path / DOCUMENT).read_text()) == document
+    assert (tmp_path / DOCUMENT).read_bytes() == seal(document)
     assert next_backups(tmp_path, None, now=NOW) == {}
 
 

@@ -119,8 +119,8 @@ def _document(report: CheckReport) -> dict[str, Any]:
         "read_bytes": report.read_bytes,
         "findings": [
             {
-                "instance": finding.target.instance,
-                "database": finding.target.database,
+                "instance": finding.target.instance if finding.target else None,
+                "database": finding.target.database if finding.target else None,
                 "backup": finding.backup,
                 "message": finding.message,
                 "table": finding.table or None,

@@ -13,6 +13,7 @@ from respaldo.clock import Clock
 from respaldo.errors import DamagedError, RepositoryError
 from respaldo.events import Listener, SegmentDone, WorkPlanned
 from respaldo.language import _
+from respaldo.operations.schedules import DOCUMENT, stored_schedules
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Manifest, Segment, TargetPath
@@ -39,9 +40,12 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One fault. ``table`` and ``rows``: what cannot be restored because of it, where that is known."""
+    """One fault. ``table`` and ``rows``: what cannot be restored because of it, where that is known.
 
-    target: TargetPath
+    ``target`` None: in a document of the repository as a whole; its name stands in ``backup`` then.
+    """
+
+    target: TargetPath | None
     backup: str
     message: str
     table: str = ""
@@ -71,6 +75,8 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         ]
         if request.backup is None:
             findings += _check_labels(repository, target)
+    if request.backup is None:
+        findings += _check_schedules(repository)
     if request.backup is not None and not chosen and not findings:
         raise RepositoryError(
             _("there is no backup {name}").format(name=request.backup),
@@ -102,6 +108,13 @@ def _check_labels(repository: Repository, target: TargetPath) -> Iterator[Findin
         repository.labels(target).read()
     except DamagedError as error:
         yield Finding(target=target, backup="labels.json", message=error.message)
+
+
+def _check_schedules(repository: Repository) -> Iterator[Finding]:
+    try:
+        stored_schedules(repository.storage)
+    except DamagedError as error:
+        yield Finding(target=None, backup=DOCUMENT, message=error.message)
 
 
 def _check_backup(

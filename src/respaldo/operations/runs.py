@@ -20,7 +20,7 @@ from typing import Any
 from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, ObjectNotFoundError
 from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
 from respaldo.repository.format import METADATA
-from respaldo.repository.manifest import format_instant
+from respaldo.repository.manifest import format_instant, seal, unseal
 from respaldo.repository.records import Manifest
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.files import FILE_MODE, held, translated, write_all
@@ -113,7 +113,7 @@ def record_run(directory: Path, record: RunRecord, *, secrets: Collection[str] =
         # The one of an unreadable document is lost; its runs are in the log.
         schedules = {**_last_runs(directory), record.schedule: record}
         document = {**run_document(record), "schedules": {name: run_document(one) for name, one in schedules.items()}}
-        DirectoryStorage(directory).put(LAST_STATUS, _encode(document, indent=2))
+        DirectoryStorage(directory).put(LAST_STATUS, seal(document))
 
 
 def read_last_runs(directory: Path) -> Mapping[str, RunRecord]:
@@ -145,7 +145,7 @@ def forget_schedule(directory: Path, name: str) -> None:
             return
         last = max(left.values(), key=lambda record: record.ended)
         document = {**run_document(last), "schedules": {one: run_document(record) for one, record in left.items()}}
-        DirectoryStorage(directory).put(LAST_STATUS, _encode(document, indent=2))
+        DirectoryStorage(directory).put(LAST_STATUS, seal(document))
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:
@@ -175,9 +175,9 @@ def run_document(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _encode(document: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+def _encode(document: Mapping[str, Any]) -> bytes:
     """Write JSON with an end of line. A name that is no UTF-8 comes as what Python makes of it, and goes back as it."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    text = json.dumps(document, ensure_ascii=False)
     return text.encode(errors="backslashreplace") + b"\n"
 
 
@@ -210,7 +210,7 @@ def _parse_backup(item: Json) -> RunBackup:
 def _last_runs(directory: Path) -> dict[str, RunRecord]:
     try:
         data = DirectoryStorage(directory).get(LAST_STATUS, limit_bytes=_LONGEST_STATUS_BYTES)
-        schedules = parse_object(data).fields("schedules").members
+        schedules = unseal(data).fields("schedules").members
         return {name: _parse(Fields(as_object(one, name))) for name, one in schedules.items()}
     except (ObjectNotFoundError, FieldError):
         return {}

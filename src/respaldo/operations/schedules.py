@@ -5,7 +5,6 @@ Those of a Kubernetes cluster are its CronJobs (schedule_cluster.py), and stand 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -15,12 +14,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from respaldo.errors import DamagedError, ObjectNotFoundError, UsageError
 from respaldo.language import _
 from respaldo.operations.runs import read_last_runs
-from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
+from respaldo.repository.fields import FieldError, Fields, Json, as_object
 from respaldo.repository.format import METADATA
-from respaldo.repository.manifest import format_instant
+from respaldo.repository.manifest import format_instant, seal, unseal
 from respaldo.schedule.expression import parse_expression
 from respaldo.schedule.plan import Schedule, Trigger, check_name
 from respaldo.schedule.slots import local_zone, next_slot
+from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.files import held
 from respaldo.units import MIB
@@ -33,18 +33,21 @@ _LOCK: Final = f"{METADATA}/schedules.lock"
 def read_schedules(directory: Path) -> list[Schedule]:
     """Return the schedules of a repository by name; none where there is no document. Raise DamagedError for one that is
     not as it was written."""
+    return stored_schedules(DirectoryStorage(directory))
+
+
+def stored_schedules(storage: Storage) -> list[Schedule]:
+    """Return those of the repository on a storage, as ``read_schedules`` does."""
     try:
-        data = DirectoryStorage(directory).get(DOCUMENT, limit_bytes=MIB)
-    except ObjectNotFoundError:
-        return []
-    try:
-        fields = parse_object(data)
+        fields = unseal(storage.get(DOCUMENT, limit_bytes=MIB))
         if fields.count("format") != FORMAT:
             raise FieldError(_("the format {value} is not known").format(value=fields.count("format")))
         return sorted(map(_parse, fields.items("schedules")), key=lambda one: one.name)
+    except ObjectNotFoundError:
+        return []
     except (FieldError, UsageError) as error:
         raise DamagedError(
-            _("{path} is damaged: {reason}").format(path=directory / DOCUMENT, reason=error),
+            _("{path} is damaged: {reason}").format(path=f"{storage.location}/{DOCUMENT}", reason=error),
             hint=_("move it away and add the schedules again; backups do not need it"),
         ) from error
 
@@ -140,12 +143,9 @@ def schedule_document(schedule: Schedule) -> dict[str, object]:
 
 
 def _write(directory: Path, schedules: Sequence[Schedule]) -> None:
-    document = {
-        "format": FORMAT,
-        "schedules": [schedule_document(one) for one in sorted(schedules, key=lambda one: one.name)],
-    }
-    data = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
-    DirectoryStorage(directory).put(DOCUMENT, data)
+    # Sealed: another hour is as good a document as the right one.
+    listed = [schedule_document(one) for one in sorted(schedules, key=lambda one: one.name)]
+    DirectoryStorage(directory).put(DOCUMENT, seal({"format": FORMAT, "schedules": listed}))
 
 
 def _parse(item: Json) -> Schedule:
