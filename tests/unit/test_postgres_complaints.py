@@ -30,7 +30,7 @@ def test_complaint_about_the_server_s_own_state_is_known_as_one(said: str, state
     "said",
     [
         "psql:<stdin>:3: ERROR:  23505: duplicate key value\nDETAIL:  Key (a)=(No space left on device",
-        "ERROR:  could not create unique index\nDETAIL:  Key (a)=x: out of memory\nCommand was: No space left on device",
+        "ERROR:  could not create unique index\nDETAIL:  Key (a)=x: out of memory\nCommand was: out of memory",
         'psql: error: FATAL:  database "the database system" does not exist',
         'pg_restore: error: could not execute query: ERROR:  relation "out of memory" does not exist',
     ],
