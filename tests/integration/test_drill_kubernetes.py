@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +53,12 @@ class Backed:
         (proof,) = json.loads(ended.stdout)
         return dict(proof)
 
+    def die_before(self, step: str) -> None:
+        """Run a drill that is killed just before a step (tests/faults/dying_in_cluster.py)."""
+        words = [step, "--repository", str(self.repository), "drill", "--namespace", self.pod.namespace]
+        ended = run(self.pod.cluster, ["-m", "tests.faults.dying_in_cluster", *words])
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+
     def left(self) -> list[str]:
         """Return the names of what drills have in the namespace now; what the cluster is removing counts."""
         kinds = "pods,persistentvolumeclaims,secrets"
@@ -100,28 +105,14 @@ def test_drill_takes_the_shipped_rights_and_says_which_are_missing(backed: Backe
     backed.pod.cluster.wait_for("what the pod owned is gone", lambda: backed.left() == [])
 
 
-def test_pod_that_a_killed_drill_left_is_removed_by_the_next(backed: Backed) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "respaldo",
-        "--repository",
-        str(backed.repository),
-        "drill",
-        "--namespace",
-        backed.pod.namespace,
-    ]
-    variables = {
-        "PYTHONPATH": str(ROOT / "src"),
-        "KUBECONFIG": str(backed.pod.cluster.kubeconfig),
-        "PATH": "/usr/bin:/bin",
-    }
-    with subprocess.Popen(words, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drill:
-        deadline = time.monotonic() + 60
-        while not backed.left() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        drill.kill()
-    assert backed.left()
+def test_what_a_drill_killed_at_any_step_left_is_removed_by_the_next(backed: Backed) -> None:
+    # The pod waits for its Secret, which never came.
+    backed.die_before("GET .*/pods/respaldo-drill")
+    assert backed.left() == ["respaldo-drill-0"]
+    # The next one dies while it removes that, and the one after it in the middle of the restore.
+    backed.die_before("DELETE .*/secrets/")
+    backed.die_before("+14")
+    assert len(backed.left()) == 2
     proof = backed.drill("latest", "--disaster", "volume")
     assert proof["verdict"] == "proven", proof["findings"]
     backed.pod.cluster.wait_for("what the pods owned is gone", lambda: backed.left() == [])
@@ -130,11 +121,12 @@ def test_pod_that_a_killed_drill_left_is_removed_by_the_next(backed: Backed) -> 
 def test_copy_has_a_claim_like_the_source_s_and_loses_it_for_real(
     kubernetes_cluster: KubernetesCluster, as_root: None, tmp_path: Path
 ) -> None:
-    """Volumes by hand, one for each claim: of the source, of the copy, and of the copy that follows the loss."""
+    """Volumes by hand, one for each claim: of the source, of a killed drill's copy, of the copy, and of the one that
+    follows the loss."""
     if not kubernetes_cluster.is_own:
         pytest.skip("no directories on another's nodes")
     with kubernetes_cluster.namespace() as namespace:
-        names = [f"{namespace}-{number}" for number in range(3)]
+        names = [f"{namespace}-{number}" for number in range(4)]
         for name in names:
             (tmp_path / name).mkdir()
             volume = {
@@ -168,6 +160,8 @@ def test_copy_has_a_claim_like_the_source_s_and_loses_it_for_real(
             words = ["--repository", str(backed.repository), "backup", "--pod", pod.name, "--namespace", namespace]
             ended = run(kubernetes_cluster, ["-m", "respaldo", *words])
             assert ended.returncode == 0, ended.stderr
+            backed.die_before("+6")
+            assert len(backed.left()) == 3
             proof = backed.drill("latest", "--disaster", "volume")
             assert proof["verdict"] == "proven", proof["findings"]
             listed = kubernetes_cluster.get("pv")["items"]
