@@ -63,17 +63,20 @@ class Doctor:
     server: embedded.EmbeddedPostgres
     repository: Path
 
-    def examine(self, database: str, *words: str) -> Seen:
-        place = ["--host", str(self.server.socket_directory), "--port", str(self.server.port), "--database", database]
-        words = ("--repository", str(self.repository), "doctor", *place, *(words or ("--user", "postgres")), "--json")
+    def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """Run any command there."""
+        place = ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
         variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "RESPALDO_LANG": "en"}
-        ended = subprocess.run(
-            [sys.executable, "-m", "respaldo", *words],
+        return subprocess.run(
+            [sys.executable, "-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]],
             env={**variables, "PYTHONPATH": str(ROOT / "src")},
             capture_output=True,
             timeout=60,
             check=False,
         )
+
+    def examine(self, database: str, *words: str) -> Seen:
+        ended = self.run("doctor", "--database", database, *(words or ("--user", "postgres")), "--json")
         assert ended.returncode in {0, 50}, ended.stderr
         symptoms = json.loads(ended.stdout)
         assert all(one["remedy"] for one in symptoms if one["state"] != "good")
@@ -172,3 +175,46 @@ def test_failed_proof_and_damaged_backup_are_bad(doctor: Doctor) -> None:
     assert seen.status == 50
     assert seen.find("failed: b1") == ("bad", "respaldo backup --type full")
     assert seen.find("b2")[1] == "respaldo check"
+
+
+def test_each_remedy_cures_its_symptom_when_followed(tmp_path: Path) -> None:
+    """As a person would, on a server of its own: no remedy is a word that leads nowhere."""
+    require("embedded", embedded.why_unavailable())
+    small = {name: value for name, value in SMALL.items() if name != "max_locks_per_transaction"}
+    with embedded.embedded_postgres(settings=small) as server:
+        doctor = Doctor(server=server, repository=tmp_path / "repository")
+        server.psql("CREATE DATABASE ill")
+        server.psql(ILL, "ill")
+        server.psql('CREATE DATABASE "ill__restoring_dead"; ALTER SYSTEM SET max_locks_per_transaction = 10')
+        server.stop()
+        server.start()
+        assert doctor.examine("ill").find("locks than the server has (100)")[0] == "bad"
+
+        server.psql("ALTER SYSTEM SET max_locks_per_transaction = 64; GRANT pg_read_all_data TO small")
+        server.psql("ALTER ROLE small BYPASSRLS; ALTER TABLE unlogged SET LOGGED", "ill")
+        server.stop()
+        server.exec(["pg_checksums", "--enable", "--no-sync", "-D", str(server.data_directory)])
+        server.start()
+        assert doctor.run("backup", "--database", "ill", "--user", "postgres").returncode == 0
+        assert doctor.run("restore", "latest", "--to", "beside", "--user", "postgres", "--yes").returncode == 0
+        assert doctor.run("drill", "--user", "postgres").returncode == 0
+        seen = doctor.examine("ill", "--user", "small")
+        assert seen.status == 0
+        # Rows that live elsewhere, and passwords that this role may not read, stay worth knowing.
+        assert [state for state, _remedy in seen.symptoms.values() if state != "good"] == ["note", "note"]
+        seen.find("1 foreign table")
+        seen.find("saved without them")
+
+        definitions = next(doctor.repository.rglob("schema.dump"))
+        definitions.write_bytes(definitions.read_bytes()[:-1] + b"X")
+        assert doctor.run("drill", "--user", "postgres").returncode == 50
+        seen = doctor.examine("ill")
+        assert seen.status == 50
+        assert seen.find("failed: ") == ("bad", "respaldo backup --type full")
+        assert seen.find("no backup was proven")[1] == "respaldo drill"
+        assert doctor.run("backup", "--database", "ill", "--user", "postgres", "--type", "full").returncode == 0
+        assert doctor.run("drill", "--user", "postgres").returncode == 0
+        seen = doctor.examine("ill")
+        assert seen.status == 0
+        assert seen.find("failed: ")[0] == "note"
+        assert not [text for text in seen.symptoms if "no backup was proven" in text]

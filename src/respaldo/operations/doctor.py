@@ -16,7 +16,7 @@ from respaldo.operations.proofs import newest_proofs
 from respaldo.postgres.databases import RESTORING
 from respaldo.postgres.server import Server
 from respaldo.postgres.tables import list_tables, require_readable
-from respaldo.repository.records import TargetPath
+from respaldo.repository.records import BackupType, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.units import format_count, format_duration, format_size
 
@@ -190,13 +190,20 @@ def _backups(
         remedy="respaldo backup" if age > objective else "",
     )
     proofs = newest_proofs(repository, listing.manifests)
-    failed = [name for name, proof in proofs.items() if proof.has_failed]
+    failed = [one for one in listing.manifests if one.name in proofs and proofs[one.name].has_failed]
     proven = [proof.made for proof in proofs.values() if not proof.has_failed]
     if failed:
+        # What depends on none of them, and was made since, is what they are to be replaced by.
+        is_replaced = any(
+            one.type is BackupType.FULL and one.started > failed[-1].started and one not in failed
+            for one in listing.manifests
+        )
         yield Symptom(
-            state=State.BAD,
-            text=_("a drill or a check failed: {names}").format(names=", ".join(failed)),
-            remedy="respaldo backup --type full",
+            state=State.NOTE if is_replaced else State.BAD,
+            text=_("a drill or a check failed: {names}").format(names=", ".join(one.name for one in failed)),
+            remedy=_("restore from a newer one; retention removes it in time")
+            if is_replaced
+            else "respaldo backup --type full",
         )
     if not proven or now - max(proven) > _PROOF_AGE:
         yield Symptom(state=State.NOTE, text=_("no backup was proven in the last 30 days"), remedy="respaldo drill")
