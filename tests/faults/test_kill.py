@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.program import Program, finish, wait_until
+from tests.faults.program import Program, finish
 
 TYPES = ("full", "incremental")
 # Of all changes to the repository: from the first to the last, and each of those that make the commit.
@@ -95,41 +95,4 @@ def test_backup_asked_to_stop_exits_130_with_nothing_half_made(
     assert "error: interrupted" in done.stderr
     with_full.check_listed(["first"])
     with_full.check_no_strays()
-    with_full.check_server_is_left_alone()
-
-
-def test_restore_killed_leaves_no_database_of_that_name_and_the_next_one_drops_what_is_left(
-    with_full: Program,
-) -> None:
-    server = with_full.container
-    names = "SELECT datname FROM pg_database WHERE datname LIKE 'killed%'"
-    try:
-        for at_read in (5, 7, 9):
-            killed = with_full.run(
-                "restore", "first", "--to", "killed", module=("tests.faults.dying", str(at_read), "unused")
-            )
-            assert killed.returncode == -signal.SIGKILL, killed.stderr
-            with_full.check_server_is_left_alone()
-            for left in server.psql(names).splitlines():
-                assert left != "killed"
-                for table, whole in (("big", 90000), ("big2", 200000), ("small", 1000)):
-                    if server.psql(f"SELECT to_regclass('{table}')", left):
-                        assert int(server.psql(f"SELECT count(*) FROM {table}", left)) in {0, whole}
-        again = with_full.run("restore", "first", "--to", "killed")
-        assert again.returncode == 0, again.stderr
-        assert server.psql(names) == "killed"
-        assert server.psql("SELECT count(*) FROM big", "killed") == "90000"
-    finally:
-        server.psql("DROP DATABASE IF EXISTS killed WITH (FORCE)")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_restore_asked_to_stop_drops_the_new_database(with_full: Program, number: signal.Signals) -> None:
-    process = with_full.start("restore", "first", "--to", "stopped")
-    server = with_full.container
-    wait_until(lambda: server.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'stopped%'"), "the database is made")
-    process.send_signal(number)
-    done = finish(process)
-    assert done.returncode == 130, done.stderr
-    assert not server.psql("SELECT 1 FROM pg_database WHERE datname LIKE 'stopped%'")
     with_full.check_server_is_left_alone()

@@ -2,7 +2,7 @@
 
 ``RESPALDO_REQUIRE=docker,postgres:15`` makes a missing engine or image a failure. Names in use: docker,
 postgres:13, postgres:15, postgres:17, postgres:18, postgres-nozstd:15, postgres-bare:15, embedded, root, cron, compose,
-promtool, kubernetes.
+promtool, kubernetes, pgbouncer.
 """
 
 from __future__ import annotations

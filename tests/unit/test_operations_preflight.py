@@ -77,6 +77,7 @@ def test_server_that_has_all_has_no_problem() -> None:
         (replace(FITS, live=replace(LIVE, slots=("s1", "s2"))), ["shop", "s1, s2"]),
         (replace(FITS, live=replace(LIVE, subscriptions=("sub",))), ["shop", "sub"]),
         (replace(FITS, live=replace(LIVE, prepared=3)), ["shop", "3"]),
+        (replace(FITS, role="weak", live=replace(LIVE, owner="ana", is_ours=False)), ["shop", "ana", "weak"]),
     ],
 )
 def test_each_thing_that_is_wrong_stops_the_restore_and_is_named(surroundings: Surroundings, words: list[str]) -> None:

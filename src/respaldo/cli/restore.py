@@ -19,6 +19,7 @@ from respaldo.cli.restore_parts import run_parts_command
 from respaldo.config.settings import Settings
 from respaldo.counting import count_rows
 from respaldo.errors import UsageError
+from respaldo.events import Warned
 from respaldo.language import _, ngettext
 from respaldo.repository.records import Manifest
 from respaldo.units import format_duration, format_size
@@ -130,13 +131,16 @@ def restore_chosen(
         plan = plan_restore(server, source, app.database_of(server, chosen), request, clock=app.clock)
         _describe(output, plan, app)
         require_possible(plan)
+        # Before the question: who is told afterwards has agreed to something else.
+        for problem in plan.problems:
+            listen(Warned(message=problem.message))
         if flags.dry_run or not _is_agreed(plan, flags):
             return None
         if flags.with_roles and isinstance(chosen, Manifest):
             _create_roles(app, server, chosen, role_map, output)
         safety: list[Manifest] = []
         save = (lambda: safety.append(_save(app, server, plan, output))) if flags.is_safe else (lambda: None)
-        restored = execute_restore(server, source, plan, listen=listen, save=save)
+        restored = execute_restore(server, source, replace(plan, problems=()), listen=listen, save=save)
     _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
     return RestoreOutcome(restored=restored, safety=safety[0] if safety else None)
 

@@ -46,7 +46,7 @@ def find_problems(
         *_space(requirements, surroundings, in_place=in_place),
     ]
     if replaces and surroundings.live is not None:
-        problems += _live(surroundings.live)
+        problems += _live(surroundings.live, surroundings.role)
     return sorted(problems, key=lambda problem: problem.is_warning)
 
 
@@ -145,7 +145,14 @@ def _space(requirements: Requirements, surroundings: Surroundings, *, in_place: 
         )
 
 
-def _live(live: LiveDatabase) -> Iterator[Problem]:
+def _live(live: LiveDatabase, role: str) -> Iterator[Problem]:
+    if not live.is_ours:
+        yield Problem(
+            message=_("{database} belongs to {owner}: role {role} may not replace it").format(
+                database=live.name, owner=live.owner, role=role
+            ),
+            hint=_("use its owner or a superuser: --user"),
+        )
     if live.slots:
         yield Problem(
             message=_("{database} has logical replication slots: {names}").format(

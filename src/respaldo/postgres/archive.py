@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from respaldo.environments.base import Process
-from respaldo.errors import PostgresError
-from respaldo.language import ngettext
+from respaldo.errors import PostgresError, StreamCutError
+from respaldo.language import _, ngettext
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.identifiers import conninfo
 from respaldo.postgres.server import Server
@@ -65,6 +66,12 @@ _HEAD_ONLY = r"""
 exec 4>&1
 status=$( { { "$@"; echo "$?" >&3; } | { head -n 50 >&4; cat >/dev/null; }; } 3>&1 )
 exit "$status"
+"""
+# The mark follows the output of a command that succeeded: where the connection was cut, none does.
+_MARKED = r"""
+mark=$1; shift
+"$@" || exit
+echo "$mark"
 """
 _VERSION = re.compile(rb"-- Dumped from database version (\d+)")
 _FAILED = re.compile(
@@ -157,23 +164,49 @@ def _stream(
     started: Callable[[Process], None] = lambda process: None,
 ) -> bytes:
     output = bytearray()
-    with server.runner.start(argv, env=environment, stdin=True) as process:
+    mark = f"respaldo-{secrets.token_hex(16)}"
+    with server.runner.start(["sh", "-c", _MARKED, "sh", mark, *argv], env=environment, stdin=True) as process:
         started(process)
         with ThreadPoolExecutor(1, thread_name_prefix="respaldo-archive") as feeder:
             feeding = feeder.submit(_feed, process, pieces)
-            while data := process.read():
-                output += data
-        status = process.wait()
+            try:
+                while data := process.read():
+                    output += data
+                status = process.wait()
+            except BaseException as error:
+                # An interrupt, too, must not wait until all is sent.
+                process.close()
+                if isinstance(error, StreamCutError):
+                    _raise_own(feeding)
+                raise
+        _raise_own(feeding)
         if status != 0:
             raise _failure(process.stderr_tail(), status)
         feeding.result()
-    return bytes(output)
+    text = bytes(output)
+    if not text.endswith(f"{mark}\n".encode()):
+        raise StreamCutError(_("{program} was cut short").format(program="pg_restore"))
+    return text.removesuffix(f"{mark}\n".encode())
 
 
 def _feed(process: Process, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        process.write(piece)
-    process.close_stdin()
+    try:
+        for piece in pieces:
+            process.write(piece)
+        process.close_stdin()
+    except StreamCutError:
+        raise
+    except BaseException:
+        # Its reader would wait for the rest for ever.
+        process.close()
+        raise
+
+
+def _raise_own(feeding: Future[None]) -> None:
+    """Raise what ended the feeding, unless it only tells of a process that had ended."""
+    error = feeding.exception()
+    if error is not None and not isinstance(error, StreamCutError):
+        raise error
 
 
 def failed_statements(stderr: str) -> list[FailedStatement]:

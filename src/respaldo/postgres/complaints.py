@@ -59,6 +59,7 @@ def _hint(text: str) -> str | None:
         ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
         ('role "', _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
         ('database "', _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
+        ("unsupported startup parameter", _("a connection pooler stands there: connect to the server itself")),
         ("starting up", _("the server is starting: try again in a moment")),
         ("in recovery mode", _("the server is recovering from a crash: try again in a moment")),
         ("No such file or directory", _("no server answers there: check that PostgreSQL runs in it")),

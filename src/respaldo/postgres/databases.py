@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from respaldo.errors import PostgresError
+from respaldo.errors import InterruptedRunError, PostgresError, RespaldoError
 from respaldo.language import _
 from respaldo.postgres.identifiers import quote_identifier, quote_literal
 from respaldo.postgres.server import Server
@@ -18,6 +18,8 @@ RESTORING = "__restoring_"
 # The first key of the advisory locks by which a live run holds the database that it fills.
 _LOCK_SPACE = 0x7265_7370
 _PAUSE_S = 0.1
+# How long both databases may stand renamed but not committed.
+_UNDECIDED = "10s"
 
 
 def database_names(server: Server) -> list[str]:
@@ -70,33 +72,58 @@ def exchange(server: Server, *, new: str, live: str, old: str | None) -> None:
 
     Sessions in either are ended: a rename needs the database to itself (PostgreSQL 18, ALTER DATABASE). The rename
     holds off new ones while it waits for those there, up to five seconds, and another session ends them meanwhile.
+    The commit is sent once both renames are done: whatever comes before it, an interrupt too, leaves the old names.
+    Who connects in between waits for it; should it never come, because the connection is gone, the server rolls back.
     """
     statements = f"ALTER DATABASE {quote_identifier(new)} RENAME TO {quote_identifier(live)};"
     if old is not None:
         statements = f"ALTER DATABASE {quote_identifier(live)} RENAME TO {quote_identifier(old)};\n{statements}"
-    names = ", ".join(quote_literal(name) for name in (new, live))
-    failures: list[PostgresError] = []
-    done = threading.Event()
     with server.open_session() as renaming, server.open_session() as ending:
+        try:
+            _rename(renaming, ending, statements, (new, live))
+        except PostgresError as error:
+            raise PostgresError(
+                _("{database} could not be given its name: {reason}").format(database=live, reason=error.message),
+                hint=error.hint or _("end the sessions and prepared transactions in it, and try again"),
+            ) from error
+        try:
+            renaming.execute("COMMIT;")
+        except (RespaldoError, KeyboardInterrupt) as error:
+            # The answer is lost, not always what it would have said.
+            renaming.close()
+            if new in database_names(server):
+                raise
+            if isinstance(error, KeyboardInterrupt):
+                done = _("interrupted when {database} was the restored one already; the old one is kept as {old}")
+                raise InterruptedRunError(done.format(database=live, old=old or "-")) from error
 
-        def rename() -> None:
-            try:
-                renaming.execute(f"BEGIN;\n{statements}\nCOMMIT;")
-            except PostgresError as error:
-                failures.append(error)
-            finally:
-                done.set()
 
-        thread = threading.Thread(target=rename, name="respaldo-rename")
-        thread.start()
+def _rename(renaming: Session, ending: Session, statements: str, databases: Sequence[str]) -> None:
+    """Begin a transaction and rename in it, while another session ends those in the databases."""
+    names = ", ".join(quote_literal(name) for name in databases)
+    failures: list[RespaldoError] = []
+    done = threading.Event()
+
+    def rename() -> None:
+        try:
+            renaming.execute(f"BEGIN;\nSET LOCAL idle_in_transaction_session_timeout = '{_UNDECIDED}';\n{statements}")
+        except RespaldoError as error:
+            failures.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=rename, name="respaldo-rename")
+    thread.start()
+    try:
         while not done.wait(_PAUSE_S):
             _end_sessions(ending, names)
+    except BaseException:
+        renaming.close()
+        raise
+    finally:
         thread.join()
     if failures:
-        raise PostgresError(
-            _("{database} could not be given its name: {reason}").format(database=live, reason=failures[0].message),
-            hint=failures[0].hint or _("end the sessions and prepared transactions in it, and try again"),
-        ) from failures[0]
+        raise failures[0]
 
 
 def _end_sessions(session: Session, names: str) -> None:

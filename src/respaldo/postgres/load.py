@@ -117,10 +117,15 @@ def can_restrict(server: Server) -> bool:
 
 
 def apply_settings(server: Server, name: str, script: bytes) -> None:
-    """Run a script of ``read_settings_script`` for the database ``name``."""
+    """Run a script of ``read_settings_script`` for the database ``name``, all of it or nothing."""
+    mark = f"respaldo-{secrets.token_hex(16)}"
     psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1"]
     completed = server.runner.run(
-        [*psql, f"--set=database={name}", "--file=-"], env=server.connection.environment(database=name), stdin=script
+        [*psql, f"--set=database={name}", "--file=-"],
+        env=server.connection.environment(database=name),
+        stdin=b"BEGIN;\n" + script + f"\nCOMMIT;\n\\echo {mark}\n".encode(),
     )
     if completed.status != 0:
         raise explain("psql", completed.stderr, completed.status)
+    if not completed.stdout.endswith(f"{mark}\n".encode()):
+        raise StreamCutError(_("the load was cut short"))

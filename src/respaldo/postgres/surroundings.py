@@ -19,26 +19,34 @@ SELECT (SELECT pg_catalog.json_object_agg(name, coalesce(default_version, '')) F
        (SELECT coalesce(pg_catalog.row_to_json(d)->>'datcollversion', '') FROM pg_catalog.pg_database d
          WHERE datname = 'template0') AS collation_version,
        (SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS may_create,
-       pg_catalog.pg_is_in_recovery() AS is_standby,
-       coalesce(pg_catalog.inet_server_port(), 0) AS server_port"""
+       pg_catalog.pg_is_in_recovery() AS is_standby"""
+
+# Names one backend for ever. No two sessions have the same, unless a pooler hands them on.
+_BACKEND = """
+SELECT pid || ' ' || backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"""
 
 _LIVE = """
 SELECT (SELECT coalesce(pg_catalog.json_agg(pg_catalog.concat_ws(' ', usename, nullif(application_name, ''),
                  client_addr::text)), '[]')
           FROM pg_catalog.pg_stat_activity WHERE datname = {name} AND pid <> pg_catalog.pg_backend_pid())
          AS sessions,
+       (SELECT coalesce(pg_catalog.json_agg(s.subname), '[]') FROM pg_catalog.pg_subscription s
+         WHERE s.subdbid = d.oid) AS subscriptions,
+       pg_catalog.pg_has_role(d.datdba, 'USAGE') AS is_ours, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
        (SELECT coalesce(pg_catalog.json_agg(slot_name), '[]') FROM pg_catalog.pg_replication_slots
          WHERE database = {name}) AS slots,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts WHERE database = {name}) AS prepared,
-       coalesce((SELECT pg_catalog.pg_database_size(datname) FROM pg_catalog.pg_database WHERE datname = {name}), 0)
-         AS size_bytes"""
+       pg_catalog.pg_database_size(d.oid) AS size_bytes
+  FROM pg_catalog.pg_database d WHERE d.datname = {name}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveDatabase:
-    """A database that is about to be replaced, and what holds on to it."""
+    """A database that is about to be replaced, and what holds on to it. ``is_ours``: whether we may rename it."""
 
     name: str
+    owner: str = ""
+    is_ours: bool = True
     sessions: tuple[str, ...] = ()
     slots: tuple[str, ...] = ()
     prepared: int = 0
@@ -70,6 +78,7 @@ def read_surroundings(server: Server, database: str) -> Surroundings:
     """Read what concerns a restore that will end as ``database``."""
     with server.open_session() as session:
         row = next(session.query(_OFFERED))
+        backend = session.value(_BACKEND)
         databases = frozenset(row["databases"])
         live = None
         if database in databases:
@@ -79,10 +88,15 @@ def read_surroundings(server: Server, database: str) -> Surroundings:
                 sessions=tuple(found["sessions"]),
                 slots=tuple(found["slots"]),
                 prepared=found["prepared"],
-                subscriptions=_subscriptions(server, database),
+                subscriptions=tuple(found["subscriptions"]),
+                owner=found["owner"],
+                is_ours=found["is_ours"],
                 size_bytes=found["size_bytes"],
             )
-    port = server.connection.port
+    with server.open_session() as session:
+        is_behind_pooler = session.value(_BACKEND) == backend
+        asked = "SELECT pg_catalog.current_setting('data_directory')"
+        path = session.value(asked) if server.facts.is_superuser else None
     return Surroundings(
         version=server.facts.short_version,
         major=server.facts.major,
@@ -95,30 +109,15 @@ def read_surroundings(server: Server, database: str) -> Surroundings:
         collation_version=row["collation_version"],
         may_create=row["may_create"],
         is_standby=row["is_standby"],
-        is_behind_pooler=bool(port and row["server_port"] and str(row["server_port"]) != str(port)),
-        free_bytes=_free_bytes(server),
+        is_behind_pooler=is_behind_pooler,
+        free_bytes=_free_bytes(server, path),
         live=live,
     )
 
 
-def _subscriptions(server: Server, database: str) -> tuple[str, ...]:
-    """Return the subscriptions of a database; only a superuser may read them."""
-    if not server.facts.is_superuser:
-        return ()
-    with server.open_session() as session:
-        select = (
-            "SELECT subname FROM pg_catalog.pg_subscription WHERE subdbid ="
-            f" (SELECT oid FROM pg_catalog.pg_database WHERE datname = {quote_literal(database)})"
-        )
-        return tuple(str(row["subname"]) for row in session.query(select))
-
-
-def _free_bytes(server: Server) -> int | None:
+def _free_bytes(server: Server, path: str | None) -> int | None:
     """Return the free space where the server keeps its data, if it lies in this environment."""
-    path = server.runner.variables().get("PGDATA")
-    if server.facts.is_superuser:
-        with server.open_session() as session:
-            path = session.value("SELECT pg_catalog.current_setting('data_directory') AS path")
+    path = path or server.runner.variables().get("PGDATA")
     if not path:
         return None
     completed = server.runner.run(["df", "-Pk", path])
