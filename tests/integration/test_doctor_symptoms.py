@@ -69,7 +69,7 @@ class Doctor:
         variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "RESPALDO_LANG": "en"}
         return subprocess.run(
             [sys.executable, "-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]],
-            env={**variables, "PYTHONPATH": str(ROOT / "src")},
+            env={**variables, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(self.server.directory)},
             capture_output=True,
             timeout=60,
             check=False,

@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from respaldo.process import identify_process
 from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.integration.conftest import ROOT, RoundTrip, RoundTrips
+from tests.conftest import DatabaseFactory
+from tests.integration.conftest import ROOT, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
@@ -48,11 +49,42 @@ CREATE INDEX trigrams ON parent USING gin (name gin_trgm_ops);
 """
 
 
+@pytest.fixture(scope="module")
+def kept(
+    shared_postgres: Callable[[int], PostgresContainer], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RoundTrip]:
+    """A database with one full backup, which the tests leave as they are."""
+    with kept_round_trip(shared_postgres(15), tmp_path_factory.mktemp("drill")) as made:
+        made.load(CONTENT)
+        made.respaldo.backup(made.source.name, expect="full")
+        yield made
+
+
 @pytest.fixture
-def trip(shared_postgres: Callable[[int], PostgresContainer], round_trip: RoundTrips) -> RoundTrip:
-    made = round_trip(shared_postgres(15))
-    made.load(CONTENT)
-    return made
+def trip(kept: RoundTrip, tmp_path: Path) -> RoundTrip:
+    """The same with a repository of the test's own."""
+    return copy_of(kept, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def restored(kept: RoundTrip) -> str:
+    """The kept backup, restored: what the copies are made of that a test changes."""
+    name = kept.restored("latest")
+    assert differences(kept, name) == []
+    return name
+
+
+def differences(trip: RoundTrip, database: str) -> list[str]:
+    """Compare a database with the newest backup, as a drill does."""
+    reader = Repository.open(DirectoryStorage(trip.respaldo.repository), SystemClock()).reader(
+        TargetPath(instance=trip.server.name, database=trip.source.name), trip.respaldo.list()[-1]["name"]
+    )
+    environment = DockerEnvironment()
+    try:
+        runner = environment.open(environment.find(InstanceQuery(name=trip.server.name))[0])
+        return find_differences(connect(runner, ConnectionOverrides(database=database)), reader)
+    finally:
+        environment.close()
 
 
 def drills() -> str:
@@ -60,7 +92,7 @@ def drills() -> str:
 
 
 def test_full_and_incremental_are_proven_in_the_source_s_own_image(trip: RoundTrip) -> None:
-    full = trip.respaldo.backup(trip.source.name, expect="full")
+    (full,) = trip.respaldo.list()
     trip.load("UPDATE parent SET name = 'changed' WHERE id < 10; SELECT setval('child_id_seq', 9000);")
     trip.respaldo.backup(trip.source.name, expect="incremental")
     for name in (full["name"], "latest"):
@@ -76,7 +108,6 @@ def test_full_and_incremental_are_proven_in_the_source_s_own_image(trip: RoundTr
 
 @pytest.mark.parametrize("disaster", ["volume", "table-drop", "scramble", "index-corruption"])
 def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) -> None:
-    trip.respaldo.backup(trip.source.name)
     ended = trip.respaldo.run("drill", "latest", "--disaster", disaster, "--json")
     assert ended.status == 0, ended.err + ended.out
     assert json.loads(ended.out)[0]["seconds"]["disaster"] > 0
@@ -103,27 +134,19 @@ def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) 
         ("DROP EXTENSION pg_trgm CASCADE", "pg_trgm"),
     ],
 )
-def test_difference_of_each_kind_is_found(change: str, named: str, trip: RoundTrip, tmp_path: Path) -> None:
+def test_difference_of_each_kind_is_found(
+    change: str, named: str, kept: RoundTrip, restored: str, fresh_database: DatabaseFactory
+) -> None:
     """The comparison that proves a restore, against a restored database in which one thing was changed by hand."""
-    trip.respaldo.backup(trip.source.name)
-    reader = Repository.open(DirectoryStorage(trip.respaldo.repository), SystemClock()).reader(
-        TargetPath(instance=trip.server.name, database=trip.source.name), trip.respaldo.list()[-1]["name"]
-    )
-    restored = trip.restored("latest")
-    environment = DockerEnvironment()
-    runner = environment.open(environment.find(InstanceQuery(name=trip.server.name))[0])
-    server = connect(runner, ConnectionOverrides(database=restored))
-    assert find_differences(server, reader) == []
-    for name, role in trip.roles.items():
+    copy = fresh_database(server=kept.server, options=f'TEMPLATE "{restored}"')
+    for name, role in kept.roles.items():
         change = change.replace(f':"{name}"', f'"{role}"')
-    trip.server.psql(change, restored)
-    found = find_differences(server, reader)
-    environment.close()
+    copy.psql(change)
+    found = differences(kept, copy.name)
     assert any(named in finding for finding in found), found
 
 
 def test_backup_whose_bytes_are_damaged_fails_and_the_next_one_is_full(trip: RoundTrip) -> None:
-    trip.respaldo.backup(trip.source.name, expect="full")
     pack = next(trip.respaldo.repository.rglob("data-*.sql.zst"))
     data = bytearray(pack.read_bytes())
     data[len(data) // 2] ^= 1
@@ -152,7 +175,6 @@ def test_backup_whose_source_is_gone_and_whose_image_is_unknown_is_inconclusive(
 
 
 def test_container_of_a_drill_on_another_machine_is_left_alone(trip: RoundTrip) -> None:
-    trip.respaldo.backup(trip.source.name)
     dead = json.dumps({"host": "h", "boot": "b", "pid_namespace": "n", "pid": 1, "started": "0"})
     label = f"respaldo.owner={dead}"
     other = docker("create", "--label", "respaldo.drill=true", "--label", label, trip.server.image).decode().strip()
@@ -164,16 +186,31 @@ def test_container_of_a_drill_on_another_machine_is_left_alone(trip: RoundTrip) 
 
 
 def test_container_that_a_drill_killed_at_any_step_left_is_removed_by_the_next(trip: RoundTrip) -> None:
-    trip.respaldo.backup(trip.source.name)
     command = [sys.executable, "-m", "respaldo", "--repository", str(trip.respaldo.repository), "drill"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    for after_s in (1.0, 3.0, 6.0):
+    for has_come_so_far in (is_created, is_restoring):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as drill:
-            with suppress(subprocess.TimeoutExpired):
-                drill.wait(after_s)
+            deadline = time.monotonic() + 60
+            while drill.poll() is None and not has_come_so_far():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert drill.poll() is None
             drill.kill()
+    assert drills() != ""
     assert trip.respaldo.run("drill").status == 0
     assert drills() == ""
+
+
+def is_created() -> bool:
+    return drills() != ""
+
+
+def is_restoring() -> bool:
+    """Tell whether a drill's container has the database that is restored into."""
+    listing = ["psql", "-U", "postgres", "-Atc", "SELECT datname FROM pg_database"]
+    containers = drills().split()
+    seen = [subprocess.run(["docker", "exec", one, *listing], capture_output=True, check=False) for one in containers]
+    return any(b"respaldo_drill" in done.stdout for done in seen)
 
 
 def test_what_one_drill_removes_is_waited_for_by_another_that_would(

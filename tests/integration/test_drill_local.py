@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -58,7 +57,9 @@ class Local:
 
     def variables(self, language: str = "en") -> dict[str, str]:
         path = f"{self.server.bin_directory}:{os.environ['PATH']}"
-        kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("HOME",) if name in os.environ}
+        # Where no other worker's drills are counted for leftovers.
+        kept["TMPDIR"] = str(self.server.directory)
         mine = {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "PGUSER": "postgres", "RESPALDO_LANG": language}
         return {**kept, **mine}
 
@@ -98,8 +99,8 @@ def local(embedded_postgres: EmbeddedPostgres, source: Database, tmp_path: Path)
     return Local(server=embedded_postgres, repository=tmp_path / "repository", database=source.name)
 
 
-def leftovers() -> Sequence[Path]:
-    return list(Path(tempfile.gettempdir()).glob("respaldo-drill-*"))
+def leftovers(server: EmbeddedPostgres) -> Sequence[Path]:
+    return list(server.directory.glob("respaldo-drill-*"))
 
 
 @pytest.mark.parametrize("content", ["shop.sql", "extensions.sql"])
@@ -117,7 +118,7 @@ def test_full_and_incremental_of_the_shop_and_of_contrib_s_extensions_are_proven
         for name in (full["name"], "latest"):
             proof = local.drill(name)
             assert proof["verdict"] == "proven", proof["findings"]
-    assert leftovers() == []
+    assert leftovers(embedded_postgres) == []
 
 
 @pytest.mark.parametrize("disaster", ["volume", "table-drop", "scramble", "index-corruption"])
@@ -127,7 +128,7 @@ def test_disaster_is_noticed_and_recovered_from(disaster: str, local: Local) -> 
     assert proof["verdict"] == "proven", proof["findings"]
     assert proof["seconds"]["disaster"] > 0
     assert proof["seconds"]["restore"] > 0
-    assert leftovers() == []
+    assert leftovers(local.server) == []
     recovery = json.loads(local.run("rto", "--json").stdout)
     assert [(group["disaster"], group["count"]) for group in recovery["groups"]] == [(disaster, 1)]
 
@@ -182,13 +183,14 @@ def test_server_that_a_killed_drill_left_is_ended_and_removed_by_the_next(local:
             command, env=local.variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as drill:
             deadline = time.monotonic() + 60
-            while not any((place / step).exists() for place in leftovers()) and drill.poll() is None:
+            while not any((place / step).exists() for place in leftovers(local.server)) and drill.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             drill.kill()
-        pids = [int(file.read_text().split()[0]) for place in leftovers() for file in place.glob("data/postmaster.pid")]
+        left = [file for place in leftovers(local.server) for file in place.glob("data/postmaster.pid")]
+        pids = [int(file.read_text().split()[0]) for file in left]
         assert local.drill()["verdict"] == "proven"
-        assert leftovers() == []
+        assert leftovers(local.server) == []
         for pid in pids:
             with suppress(FileNotFoundError):
                 assert "respaldo-drill-" not in Path(f"/proc/{pid}/cmdline").read_text()

@@ -39,17 +39,23 @@ def logged(embedded_postgres: EmbeddedPostgres) -> Iterator[Path]:
     embedded_postgres.psql("ALTER ROLE postgres RESET log_statement")
 
 
+@pytest.mark.parametrize("is_foreign", [False, True])
 def test_indexes_of_partitions_are_attached_by_one_session_between_building_and_what_needs_them(
-    embedded_postgres: EmbeddedPostgres, logged: Path, tmp_path: Path
+    is_foreign: bool, embedded_postgres: EmbeddedPostgres, logged: Path, tmp_path: Path
 ) -> None:
-    """Attached by two sessions at once, the parent's index stays invalid in one restore of some ten."""
+    """Attached by two sessions at once, the parent's index stays invalid in one restore of some ten. ``is_foreign``: of
+    a directory that pg_dump wrote."""
     with database_on(embedded_postgres, options="") as source:
         source.psql(CONTENT)
         local = Local(server=embedded_postgres, repository=tmp_path / "repository", database=source.name)
-        local.backup()
+        name = str(tmp_path / "dump") if is_foreign else "latest"
+        if is_foreign:
+            embedded_postgres.exec(["pg_dump", "--format=directory", f"--file={name}", source.name])
+        else:
+            local.backup()
         begun = logged.stat().st_size
         restored = f"{source.name}_restored"
-        ended = local.run("restore", "latest", "--to", restored, *local.place, "--jobs", "2", "--yes")
+        ended = local.run("restore", name, "--to", restored, *local.place, "--jobs", "2", "--yes")
         try:
             assert ended.returncode == 0, ended.stderr
             assert embedded_postgres.psql(INDEXES, restored) == source.psql(INDEXES)

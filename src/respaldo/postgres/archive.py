@@ -30,13 +30,7 @@ if [ "$(wc -c <"$file")" -ne "$size" ]; then echo "error: the archive arrived cu
 # Two sessions that attach indexes of partitions at once may both miss that they made the parent's index whole: it then
 # stays invalid (seen with PostgreSQL 17, in one restore of some ten). Those statements are run by one session, between
 # the building of indexes and what needs whole ones. A list's line: number; class, oid, kind, and what it is of.
-_IN_PASSES = r"""
-trap "" PIPE
-size=$1; shift
-directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
-trap 'rm -rf "$directory"' EXIT
-cat >"$directory/archive"
-if [ "$(wc -c <"$directory/archive")" -ne "$size" ]; then echo "error: the archive arrived cut" >&2; exit 1; fi
+_PASSES = r"""
 for pass in build attach rest; do : >"$directory/$pass"; done
 "$1" --list --section=post-data "$directory/archive" >"$directory/list" || exit 1
 while read -r number class oid kind next others; do
@@ -48,19 +42,43 @@ while read -r number class oid kind next others; do
   esac
   printf '%s\n' "$number $class $oid $kind $next $others" >>"$directory/$pass"
 done <"$directory/list"
-if [ ! -s "$directory/attach" ]; then "$@" "$directory/archive"; exit "$?"; fi
-status=0
-"$@" --use-list="$directory/build" "$directory/archive" || status=$?
-"$@" --jobs=1 --use-list="$directory/attach" "$directory/archive" || status=$?
-"$@" --use-list="$directory/rest" "$directory/archive" || status=$?
+if [ ! -s "$directory/attach" ]; then
+  "$@" --section=post-data "$directory/archive" || status=$?
+  exit "$status"
+fi
+"$@" --section=post-data --use-list="$directory/build" "$directory/archive" || status=$?
+"$@" --section=post-data --jobs=1 --use-list="$directory/attach" "$directory/archive" || status=$?
+"$@" --section=post-data --use-list="$directory/rest" "$directory/archive" || status=$?
 exit "$status"
 """
+_IN_PASSES = (
+    r"""
+trap "" PIPE
+status=0
+size=$1; shift
+directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
+trap 'rm -rf "$directory"' EXIT
+cat >"$directory/archive"
+if [ "$(wc -c <"$directory/archive")" -ne "$size" ]; then echo "error: the archive arrived cut" >&2; exit 1; fi
+"""
+    + _PASSES
+)
 _WITH_DIRECTORY = r"""
 directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
 trap 'rm -rf "$directory"' EXIT
 tar -xf - -C "$directory" || exit 1
 "$@" "$directory"
 """
+_DIRECTORY_IN_PASSES = (
+    r"""
+status=0
+directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
+trap 'rm -rf "$directory"' EXIT
+mkdir "$directory/archive" && tar -xf - -C "$directory/archive" || exit 1
+"$@" --section=pre-data --section=data "$directory/archive" || status=$?
+"""
+    + _PASSES
+)
 # The first lines tell the version; all of the rest is read, and thrown away inside.
 _HEAD_ONLY = r"""
 exec 4>&1
@@ -129,7 +147,7 @@ def restore_archive(server: Server, database: str, pieces: Iterable[bytes], *, i
     argv = [server.tools.pg_restore, "--no-password", f"--dbname={conninfo(database)}"]
     environment = server.connection.environment(database=database)
     if is_directory:
-        argv = ["sh", "-c", _WITH_DIRECTORY, "sh", *argv, f"--jobs={jobs}"]
+        argv = ["sh", "-c", _DIRECTORY_IN_PASSES, "sh", *argv, f"--jobs={jobs}"]
     _stream(server, argv, pieces, environment)
 
 
