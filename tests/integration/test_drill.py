@@ -25,7 +25,7 @@ from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.conftest import DatabaseFactory
-from tests.integration.conftest import ROOT, RoundTrip, copy_of, kept_round_trip
+from tests.integration.conftest import ROOT, Respaldo, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
@@ -159,17 +159,16 @@ def test_backup_whose_bytes_are_damaged_fails_and_the_next_one_is_full(trip: Rou
 
 
 def test_backup_whose_source_is_gone_and_whose_image_is_unknown_is_inconclusive(
-    trip: RoundTrip, postgres_container: Callable[..., PostgresContainer]
+    postgres_container: Callable[..., PostgresContainer], tmp_path: Path
 ) -> None:
-    gone = postgres_container(15)
-    docker("tag", gone.image, "respaldo-test/gone:1")
+    docker("tag", "postgres:15", "respaldo-test/gone:1")
     there = postgres_container(15, image="respaldo-test/gone:1")
     there.psql("CREATE TABLE t AS SELECT 1 AS a")
-    ended = trip.respaldo.run("backup", "--container", there.name)
-    assert ended.status == 0, ended.err
+    respaldo = Respaldo(repository=tmp_path / "repository", container=there)
+    respaldo.backup("postgres")
     there.remove()
     docker("rmi", "respaldo-test/gone:1")
-    ended = trip.respaldo.run("drill", "latest", "--json")
+    ended = respaldo.run("drill", "latest", "--json")
     assert ended.status == 50
     assert json.loads(ended.out)[0]["verdict"] == "inconclusive"
 
@@ -230,7 +229,7 @@ def test_what_one_drill_removes_is_waited_for_by_another_that_would(
 
 
 def test_every_database_of_an_instance_is_backed_up_and_one_s_failure_stops_no_other(
-    trip: RoundTrip, postgres_container: Callable[..., PostgresContainer]
+    postgres_container: Callable[..., PostgresContainer], tmp_path: Path
 ) -> None:
     server = postgres_container(15)
     for name in ("one", "two", "three"):
@@ -238,7 +237,8 @@ def test_every_database_of_an_instance_is_backed_up_and_one_s_failure_stops_no_o
         server.psql("CREATE TABLE t AS SELECT 1 AS a", name)
     server.psql("ALTER DATABASE two CONNECTION LIMIT 0; CREATE ROLE small LOGIN", "postgres")
     server.psql("GRANT pg_read_all_data TO small", "postgres")
-    ended = trip.respaldo.run("backup", "--all-databases", "--container", server.name, "--user", "small", "--json")
+    respaldo = Respaldo(repository=tmp_path / "repository", container=server)
+    ended = respaldo.run("backup", "--all-databases", "--container", server.name, "--user", "small", "--json")
     assert ended.status == 1
     outcomes = {one["database"]: one["error"] for one in json.loads(ended.out)}
     assert outcomes["one"] is None
