@@ -124,12 +124,15 @@ CREATE MATERIALIZED VIEW m AS SELECT public.g(id) FROM u""",
 
 @pytest.mark.parametrize("kind", CONSTRAINTS)
 def test_restore_whose_constraint_fails_shows_it_and_leaves_the_live_database(live: Program, kind: str) -> None:
-    live.container.psql(CONSTRAINTS[kind], NAME)
+    live.container.psql(f"CREATE ROLE of_the_backup LOGIN; {CONSTRAINTS[kind]}", NAME)
     live.back_up("--name", "second", "--type", "full")
+    live.container.psql("DROP ROLE of_the_backup", NAME)
     was = dump_of(live)
-    done = live.run("restore", "second", "--yes", "--no-safety-backup")
+    done = live.run("restore", "second", "--yes", "--no-safety-backup", "--globals")
     assert done.returncode == 30, done.stderr
     assert "does_not_hold" in done.stderr
+    assert "of_the_backup" in done.stdout + done.stderr
+    assert not live.container.psql("SELECT 1 FROM pg_roles WHERE rolname = 'of_the_backup'", NAME)
     check_untouched(live, was)
 
 

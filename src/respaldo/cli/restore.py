@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ def restore_chosen(
 ) -> RestoreOutcome | None:
     """Restore what is chosen already; None where nothing was done: a dry run, or a person's no."""
     from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore, require_possible
-    from respaldo.operations.roles import parse_role_map
+    from respaldo.operations.roles import drop_roles, parse_role_map
 
     app = App(settings)
     begun_s = app.clock.monotonic_s()
@@ -136,11 +136,16 @@ def restore_chosen(
             listen(Warned(message=problem.message))
         if flags.dry_run or not _is_agreed(plan, flags):
             return None
+        created: Sequence[str] = ()
         if flags.with_roles and isinstance(chosen, Manifest):
-            _create_roles(app, server, chosen, role_map, output)
+            created = _create_roles(app, server, chosen, role_map, output)
         safety: list[Manifest] = []
         save = (lambda: safety.append(_save(app, server, plan, output))) if flags.is_safe else (lambda: None)
-        restored = execute_restore(server, source, replace(plan, problems=()), listen=listen, save=save)
+        try:
+            restored = execute_restore(server, source, replace(plan, problems=()), listen=listen, save=save)
+        except BaseException:
+            drop_roles(server, created, listen)
+            raise
     _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
     return RestoreOutcome(restored=restored, safety=safety[0] if safety else None)
 
@@ -163,7 +168,10 @@ def _require_sense(flags: RestoreFlags) -> None:
             )
 
 
-def _create_roles(app: App, server: Server, chosen: Manifest, role_map: Mapping[str, str], output: Output) -> None:
+def _create_roles(
+    app: App, server: Server, chosen: Manifest, role_map: Mapping[str, str], output: Output
+) -> Sequence[str]:
+    """Create the roles that are missing, say which, and return them."""
     from respaldo.operations.layout import GLOBALS
     from respaldo.operations.roles import restore_roles
     from respaldo.repository.codec import decompress
@@ -175,6 +183,7 @@ def _create_roles(app: App, server: Server, chosen: Manifest, role_map: Mapping[
         output.line(_("roles"), _("created: {names}").format(names=", ".join(roles.created)))
     if roles.kept:
         output.line(_("roles"), _("kept as they are: {names}").format(names=", ".join(roles.kept)))
+    return roles.created
 
 
 def _describe(output: Output, plan: RestorePlan, app: App) -> None:

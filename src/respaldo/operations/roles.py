@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from respaldo.errors import UsageError
+from respaldo.errors import RespaldoError, UsageError
+from respaldo.events import Listener, Warned
 from respaldo.language import _
 from respaldo.postgres.identifiers import quote_identifier
 from respaldo.postgres.server import Server
@@ -76,6 +77,18 @@ def restore_roles(server: Server, globals_sql: str, mapping: Mapping[str, str]) 
                 statements.append(_rename_all(statement, mapping))
         session.execute("BEGIN;\n" + "\n".join(statements) + "\nCOMMIT;")
     return CreatedRoles(created=tuple(created), kept=tuple(kept))
+
+
+def drop_roles(server: Server, names: Sequence[str], listen: Listener) -> None:
+    """Drop roles that a restore made, while its error is on its way; where that fails, say which are left."""
+    if not names:
+        return
+    try:
+        with server.open_session() as session:
+            session.execute(f"DROP ROLE IF EXISTS {', '.join(map(quote_identifier, names))};")
+    except RespaldoError as error:
+        left = _("{names} may be left: {reason}")
+        listen(Warned(message=left.format(names=", ".join(names), reason=error.message)))
 
 
 def map_roles(script: str, mapping: Mapping[str, str]) -> str:
