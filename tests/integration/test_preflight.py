@@ -3,6 +3,7 @@ subscribed or connected, another's database, other collations, and what the serv
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -157,7 +158,8 @@ def pgbouncer(server: PostgresContainer, folder: Path, mode: str, *lines: str) -
     settings = ["[databases]", f"* = host={server.address()} port=5432", "[pgbouncer]", "listen_addr = 127.0.0.1"]
     settings += [f"listen_port = {port}", "auth_type = trust", f"auth_file = {folder}/users", "unix_socket_dir ="]
     (folder / "ini").write_text("\n".join([*settings, f"pool_mode = {mode}", *lines, ""]))
-    argv = ["pgbouncer", "-q", "-u", "nobody", str(folder / "ini")]
+    # It refuses to run as root.
+    argv = ["pgbouncer", "-q", *(("-u", "nobody") if os.geteuid() == 0 else ()), str(folder / "ini")]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 10
