@@ -177,11 +177,12 @@ class App:
             program=shlex.join(["respaldo", "--repository", self.settings.repository]),
         )
 
-    def next_runs(self) -> Mapping[str, datetime]:
-        """Return when the next backup of each target is due, where a schedule says so that backed it up before."""
+    def next_runs(self, others: Mapping[str, datetime] | None = None) -> Mapping[str, datetime]:
+        """Return when the next backup of each target is due, where a schedule says so that backed it up before.
+        ``others``: when those of a cluster run next, by their names."""
         from respaldo.operations.schedules import next_backups
 
-        return next_backups(self.records, self.settings.zone, now=self.clock.now())
+        return next_backups(self.records, self.settings.zone, now=self.clock.now(), others=others)
 
     def read_status(self) -> list[TargetStatus]:
         """Return whether the backups are fresh, target by target."""

@@ -13,10 +13,12 @@ import yaml
 
 from tests.integration.test_kubernetes import SHOP, respaldo, run
 from tests.integration.test_kubernetes_manifests import deployed, image
+from tests.integration.test_secrets import CommandLines
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod
 
 __all__ = ["deployed", "image"]
 SECRET = "clave-plantada-9921"
+PLANTED = "T0PLANTADO/B0PLANTADO/clave-plantada-6650"
 # A CronJob fires on the minute; its pod starts and backs up in a few seconds.
 WITHIN_S = 180
 
@@ -31,7 +33,11 @@ def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[Postgr
     place = ("--namespace", pod.namespace)
     pod.cluster.kubectl("delete", "cronjob", "respaldo", *place)
     pod.psql(SHOP)
-    words = ["add", "each-minute", "--at", "* * * * *", "--time-zone", "America/Montevideo"]
+    # Nobody answers there: the run says so, and must not say where it was sent to.
+    secret = {"SLACK_WEBHOOK_URL": f"http://127.0.0.1:9/services/{PLANTED}"}
+    names = {"name": "claves", "namespace": pod.namespace}
+    pod.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": names, "stringData": secret})
+    words = ["add", "each-minute", "--at", "* * * * *", "--time-zone", "America/Montevideo", "--secret", "claves"]
     command = ["--", "backup", "--pod", pod.name]
     # By itself with Kubernetes, for the database is there; a password of the person's own goes nowhere.
     added = schedule(pod, tmp_path, *words, *command, RESPALDO_SMTP_PASSWORD=SECRET, RESPALDO_ENVIRONMENT="kubernetes")
@@ -43,13 +49,22 @@ def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[Postgr
     assert (document["spec"]["timeZone"], document["spec"]["concurrencyPolicy"]) == ("America/Montevideo", "Forbid")
 
     status = volume / ".metadata/last_status.json"
-    pod.cluster.wait_for("the first run", status.exists, WITHIN_S)
+    with CommandLines() as lines:
+        pod.cluster.wait_for("the first run", status.exists, WITHIN_S)
     suspend = ("patch", "cronjob", "each-minute", *place, "--patch", '{"spec": {"suspend": true}}')
     pod.cluster.kubectl(*suspend)
     noted = json.loads(status.read_text())
-    assert (noted["schedule"], noted["outcome"]) == ("each-minute", "succeeded"), noted
+    # A good backup is good where nobody could be told of it: done, with warnings.
+    assert (noted["schedule"], noted["outcome"], noted["exit_code"]) == ("each-minute", "warned", 3), noted
     assert noted["targets"] == [f"{pod.namespace}.{pod.name}/tienda"]
-    assert SECRET not in (volume / "scheduled_backups.log").read_text()
+    said = pod.cluster.kubectl("logs", "--selector", "batch.kubernetes.io/job-name", "--tail=-1", *place).decode()
+    assert "Slack" in said
+    objects = pod.cluster.kubectl("get", "cronjobs,jobs,pods,events", *place, "--output", "json").decode()
+    files = b"".join(path.read_bytes() for path in volume.rglob("*") if path.is_file())
+    for planted in (SECRET, PLANTED):
+        assert planted not in said + objects
+        assert planted.encode() not in files
+        assert not [line for line in lines.seen if planted.encode() in line]
 
     listed = json.loads(schedule(pod, tmp_path, "list", "--json", "--environment", "kubernetes").stdout)
     assert [(one["name"], one["command"], one["suspended"]) for one in listed] == [
@@ -82,6 +97,33 @@ def test_printed_cron_job_is_what_the_cluster_takes(kubernetes_cluster: Kubernet
         container = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
         assert container["args"] == ["schedule", "run", "nightly", "--", "drill", "--due", "7"]
         assert yaml.safe_load(done.stdout)["spec"]["schedule"] == made["spec"]["schedule"]
+
+
+def test_replacement_is_whole_and_one_that_the_cluster_refuses_changes_nothing(
+    kubernetes_cluster: KubernetesCluster, tmp_path: Path
+) -> None:
+    with kubernetes_cluster.namespace() as namespace:
+        pod = PostgresPod(cluster=kubernetes_cluster, namespace=namespace, name="postgres-0", database="")
+        words = ["add", "nightly", "--with", "kubernetes"]
+        old = schedule(pod, tmp_path, *words, "--secret", "claves", "--at", "daily", RESPALDO_EMAIL_TO="a@example.com")
+        assert old.returncode == 0, old.stderr
+        place = ("cronjob", "nightly", "--namespace", namespace)
+        before = kubernetes_cluster.get(*place)
+        for refused in (["--image", ""], ["--claim", ""], ["--secret", "No Secret"]):
+            done = schedule(pod, tmp_path, *words, "--replace", "--at", "weekly", *refused)
+            assert (done.returncode, done.stdout, bool(done.stderr)) == (40, "", True), done.stderr
+            assert kubernetes_cluster.get(*place) == before
+        # Nothing of the old one stays that the new one does not say.
+        assert schedule(pod, tmp_path, *words, "--replace", "--at", "weekly").returncode == 0
+        after = kubernetes_cluster.get(*place)
+        container = after["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+        assert (after["spec"]["schedule"], container.get("envFrom")) == ("0 2 * * 0", None)
+        assert "a@example.com" not in json.dumps(after)
+        # And one that was not there is made.
+        fresh = [*words, "--replace", "--at", "weekly"]
+        fresh[1] = "other"
+        assert schedule(pod, tmp_path, *fresh).returncode == 0
+        assert kubernetes_cluster.get("cronjob", "other", "--namespace", namespace)["spec"]["schedule"] == "0 2 * * 0"
 
 
 def test_flat_flags_schedule_show_and_remove(kubernetes_cluster: KubernetesCluster, tmp_path: Path) -> None:

@@ -150,6 +150,10 @@ def test_daemon_makes_up_for_a_run_that_fell_into_a_stop_and_says_how_it_is(plac
             assert (health, list(json.loads(text)["next"])) == (200, ["shop"])
             metrics = daemon.ask("/metrics")[1]
             assert re.search(r"^respaldo_last_backup_rows\{.*\} 1000$", metrics, re.MULTILINE), metrics
+            # Known to the daemon alone, but told to whoever asks.
+            assert "respaldo_next_run_timestamp_seconds{" in metrics
+            (summary,) = json.loads(place.respaldo("summary", "--json").stdout)
+            assert summary["next"]["at"] == json.loads(text)["next"]["shop"]
             assert daemon.ask("/etc/passwd")[0] == 404
             status, said = daemon.stop()
         assert status == 0

@@ -14,6 +14,7 @@ from respaldo.errors import DamagedError, EnvironmentFailedError, UsageError
 from respaldo.operations.runs import RunRecord, record_run
 from respaldo.operations.schedules import (
     DOCUMENT,
+    declare_schedules,
     drop_schedule,
     find_schedule,
     next_backups,
@@ -22,7 +23,7 @@ from respaldo.operations.schedules import (
 )
 from respaldo.repository.manifest import seal
 from respaldo.schedule.expression import parse_when
-from respaldo.schedule.plan import Schedule, Trigger
+from respaldo.schedule.plan import ALWAYS, Schedule, Trigger
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SCHEDULE = Schedule(
@@ -125,3 +126,13 @@ def test_next_backups_are_those_of_the_targets_that_ran(tmp_path: Path) -> None:
         record_run(tmp_path, record)
     tomorrow, sunday = NOW.replace(hour=2) + timedelta(days=1), NOW.replace(day=29, hour=2)
     assert next_backups(tmp_path, None, now=NOW) == {"a/x": tomorrow, "b/y": tomorrow, "c/z": sunday}
+    # Those of a cluster, and those that the daemon was started with, are known to it alone but for this.
+    record_run(tmp_path, replace(record, schedule="cluster", targets=("d/u",)))
+    record_run(tmp_path, replace(record, schedule="served", targets=("c/z",)))
+    declare_schedules(tmp_path, [replace(SCHEDULE, name="served", created=ALWAYS)])
+    found = next_backups(tmp_path, None, now=NOW, others={"cluster": sunday, "never-ran": NOW})
+    assert found == {"a/x": tomorrow, "b/y": tomorrow, "c/z": tomorrow, "d/u": sunday}
+    assert [one.name for one in read_schedules(tmp_path)] == ["check", "nightly", "weekly"]
+    # Started anew, without any.
+    declare_schedules(tmp_path, [])
+    assert next_backups(tmp_path, None, now=NOW)["c/z"] == sunday

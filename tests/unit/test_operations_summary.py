@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,15 +17,22 @@ from respaldo.catalog.strategy import Reason, StrategyPolicy
 from respaldo.cli.summary import POINTS, plot
 from respaldo.clock import FixedClock
 from respaldo.errors import DamagedError
+from respaldo.operations.runs import RunRecord, record_run
+from respaldo.operations.schedules import put_schedule
 from respaldo.operations.summary import Amount, SummaryPolicy, TargetSummary, summarize
 from respaldo.operations.versions import LabelRequest, label_backup
 from respaldo.repository.manifest import encode_manifest
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
+from respaldo.schedule.expression import parse_when
+from respaldo.schedule.plan import Schedule, Trigger
+from respaldo.storage.base import Storage
+from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
 
 # A Sunday that is the first of a month.
+ROOT = Path(__file__).parents[2]
 START = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 POLICY = SummaryPolicy(rpo=timedelta(hours=24), retention=RetentionPolicy(zone=UTC), strategy=StrategyPolicy())
 
@@ -27,9 +40,9 @@ POLICY = SummaryPolicy(rpo=timedelta(hours=24), retention=RetentionPolicy(zone=U
 class Target:
     """One target in a repository of manifests."""
 
-    def __init__(self) -> None:
-        self.storage = MemoryStorage()
-        self.clock = FixedClock(START)
+    def __init__(self, storage: Storage | None = None, clock: FixedClock | None = None) -> None:
+        self.storage = storage or MemoryStorage()
+        self.clock = clock or FixedClock(START)
         self.repository = Repository.open_or_create(self.storage, self.clock)
         self.path = TargetPath(instance="pc_db", database="pc_db")
 
@@ -112,6 +125,43 @@ def test_next_backup_is_decided_by_what_is_known_without_a_server(target: Target
     assert target.summary(START + timedelta(days=9)).following.reason is Reason.FULL_TOO_OLD
     target.prove(full, Verdict.FAILED, START + timedelta(days=1))
     assert target.summary(START + timedelta(days=1)).following.reason is Reason.BASE_FAILED
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_next_run_is_told_on_the_screen_and_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
+) -> None:
+    monkeypatch.setenv("RESPALDO_LANG", "en")
+    clock = FixedClock(datetime.now(UTC))
+    target = Target(DirectoryStorage(tmp_path), clock)
+    target.commit(0)
+    if is_known:
+        nightly = Schedule(
+            name="nightly",
+            expression=parse_when("daily"),
+            command=("backup",),
+            trigger=Trigger.SERVE,
+            created=START,
+            time_zone="UTC",
+        )
+        put_schedule(tmp_path, nightly, lambda: None, replace=False)
+        names = (str(target.path),)
+        record_run(
+            tmp_path,
+            RunRecord(schedule="nightly", command=("backup",), started=START, ended=START, exit_code=0, targets=names),
+        )
+    flat = [sys.executable, str(ROOT / "backup_orchestrator.py"), "--dir", str(tmp_path), "--backup-summary"]
+    environment = {**os.environ, "TZ": "UTC"}
+    shown = subprocess.run(flat, env=environment, capture_output=True, text=True, check=True).stdout
+    document = json.loads(subprocess.run([*flat, "--json"], env=environment, capture_output=True, check=True).stdout)
+    line = next(line for line in shown.splitlines() if line.strip().startswith("next run"))
+    if is_known:
+        assert re.fullmatch(r" +next run +\d{4}-\d\d-\d\d 02:00 UTC", line)
+        at = datetime.fromisoformat(document[0]["next"]["at"])
+        assert (at.hour, timedelta() < at - clock.now() <= timedelta(days=1, minutes=1)) == (2, True)
+    else:
+        assert line.split("next run")[1].strip() == "no schedule is known to back it up"
+        assert document[0]["next"]["at"] is None
 
 
 def test_target_whose_backups_are_gone_is_shown_without_any(target: Target) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -239,7 +240,7 @@ def _on_machine(output: Output, app: App, schedule: Schedule, request: AddReques
             return
 
         def install() -> None:
-            schedule_systemd.install(schedule, launch, replace=request.replace)
+            schedule_systemd.Systemd().install(schedule, launch, replace=request.replace)
     else:
         if request.dry_run:
             output.print_json(schedule_document(schedule))
@@ -248,11 +249,22 @@ def _on_machine(output: Output, app: App, schedule: Schedule, request: AddReques
         def install() -> None:
             """Leave it to the document: ``respaldo serve`` reads that."""
 
-    before = [one for one in read_schedules(app.records) if one.name == schedule.name]
-    put_schedule(app.records, schedule, install, replace=request.replace)
-    for one in before:
-        if one.trigger is not schedule.trigger:
-            _uninstall(app, one)
+    others = [
+        one for one in read_schedules(app.records) if one.name == schedule.name and one.trigger is not schedule.trigger
+    ]
+
+    def move() -> None:
+        install()
+        try:
+            for one in others:
+                _uninstall(app, one)
+        except BaseException:
+            # It stays where it was, and there alone.
+            with suppress(RespaldoError):
+                _uninstall(app, schedule)
+            raise
+
+    put_schedule(app.records, schedule, move, replace=request.replace)
     if schedule.trigger is not Trigger.SERVE:
         _warn_of_secrets(output)
     if schedule.trigger is Trigger.CRONTAB and not schedule_crontab.is_cron_running():
@@ -295,7 +307,7 @@ def _uninstall(app: App, schedule: Schedule) -> None:
     if schedule.trigger is Trigger.CRONTAB:
         schedule_crontab.uninstall(schedule, app.records)
     elif schedule.trigger is Trigger.SYSTEMD:
-        schedule_systemd.uninstall(schedule)
+        schedule_systemd.Systemd().uninstall(schedule)
 
 
 def _require_zone_of_machine(app: App, schedule: Schedule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError
 from respaldo.language import N_, _
 from respaldo.operations.runs import Outcome, RunRecord, read_last_runs, read_runs, run_document
-from respaldo.operations.schedules import read_schedules, schedule_document, zone_of
+from respaldo.operations.schedules import is_backup, read_schedules, schedule_document, zone_of
 from respaldo.repository.manifest import format_instant
 from respaldo.schedule.expression import parse_expression
 from respaldo.schedule.plan import Schedule, Trigger
@@ -164,7 +165,7 @@ def _is_installed(app: App, schedule: Schedule) -> bool:
         if schedule.trigger is Trigger.CRONTAB:
             return schedule_crontab.is_installed(schedule.name, app.records)
         if schedule.trigger is Trigger.SYSTEMD:
-            return schedule_systemd.is_installed(schedule.name)
+            return schedule_systemd.Systemd().is_installed(schedule.name)
     except RespaldoError:
         return False
     return True
@@ -194,6 +195,14 @@ def _cluster_row(one: ClusterSchedule, now: datetime) -> list[str]:
         _("suspended") if one.is_suspended else f"{slot:%Y-%m-%d %H:%M %Z}" if slot else "",
         f"{one.last or ''} {_(OUTCOMES[Outcome.SUCCEEDED]) if one.last and one.last_success else ''}".strip(),
     ]
+
+
+def next_cluster_backups(cluster: ClusterSchedules, now: datetime) -> Mapping[str, datetime]:
+    """Return when each schedule of a cluster that makes backups runs next, by its name; suspended ones do not."""
+    slots = {
+        one.name: _cluster_slot(one, now) for one in cluster.list() if is_backup(one.command) and not one.is_suspended
+    }
+    return {name: slot for name, slot in slots.items() if slot is not None}
 
 
 def _cluster_slot(one: ClusterSchedule, now: datetime) -> datetime | None:

@@ -26,7 +26,7 @@ from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RespaldoError, Usag
 from respaldo.language import _, ngettext
 from respaldo.operations.health import Health, HealthServer
 from respaldo.operations.runs import RunRecord, record_run
-from respaldo.operations.schedules import already_scheduled, read_schedules, zone_of
+from respaldo.operations.schedules import already_scheduled, declare_schedules, read_schedules, zone_of
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
 from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant
@@ -94,6 +94,7 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
     app.open_or_create_repository()
     try:
         with held(str(app.records / LOCK), wait=False):
+            declare_schedules(app.records, declared)
             return _serve(app, output, declared, address, grace_s)
     except BlockingIOError as error:
         raise LockedError(

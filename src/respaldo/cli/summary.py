@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import click
@@ -15,7 +18,7 @@ from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
 from respaldo.cli.retain import CATEGORIES, RETENTION, describe_removal
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups
-from respaldo.errors import RepositoryError
+from respaldo.errors import RepositoryError, RespaldoError
 from respaldo.language import _, ngettext
 from respaldo.operations.summary import Amount, Growth, TargetSummary, summarize
 from respaldo.repository.manifest import format_instant
@@ -28,7 +31,11 @@ _SHOWN_NAMES = 3
 
 
 @click.command(short_help=_("show the state of every target on one screen"))
-@setting_options("rpo_objective_h", "full_every_days", "incrementals_per_full", "largest_share", *RETENTION)
+@setting_options(
+    *("rpo_objective_h", "full_every_days", "incrementals_per_full", "largest_share"),
+    *("environment", "namespace", "context"),
+    *RETENTION,
+)
 @json_option
 @click.pass_context
 def summary(context: click.Context, /, flags: dict[str, Any], as_json: bool) -> None:
@@ -38,10 +45,10 @@ def summary(context: click.Context, /, flags: dict[str, Any], as_json: bool) -> 
 
 summary.help = _(
     """Show, target by target: the newest backup and its age against the objective, the last proof, how many backups
-there are of each category and type and what they take, how the data grew, versions, and what comes next.
+there are of each category and type and what they take, how the data grew, versions, and what comes next, and when.
 
-What comes next supposes the server as it was at the last backup. Reads the repository alone: no server and no engine.
-Removes and changes nothing.
+What comes next supposes the server as it was at the last backup. Reads the repository alone: no server and no engine;
+in Kubernetes the next run is asked of the cluster. Removes and changes nothing.
 
 \b
 Examples:
@@ -60,7 +67,7 @@ def run_summary_command(output: Output, settings: Settings, *, as_json: bool) ->
     app = App(settings)
     now = app.clock.now()
     try:
-        targets = summarize(app.open_repository(), app.summary_policy(), now=now)
+        targets = summarize(app.open_repository(), app.summary_policy(), now=now, next_runs=_next_runs(app))
     except RepositoryError as error:
         if error.exit_code != RepositoryError.exit_code:
             raise
@@ -71,6 +78,20 @@ def run_summary_command(output: Output, settings: Settings, *, as_json: bool) ->
         print(_("No backups found in {directory}").format(directory=settings.repository))
     else:
         print("\n\n".join(_describe(one) for one in targets))
+
+
+def _next_runs(app: App) -> Mapping[str, datetime]:
+    """Return when each target is backed up next. A cluster is asked where it is said to be the place, or is all around:
+    its CronJobs stand in no document."""
+    if app.settings.environment != "kubernetes" and "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return app.next_runs()
+    from respaldo.cli.schedule_show import find_cluster, next_cluster_backups
+
+    others: Mapping[str, datetime] = {}
+    # A time that is not known keeps nobody from the rest: who may look at the repository may not see CronJobs.
+    with suppress(RespaldoError):
+        others = next_cluster_backups(find_cluster(app), app.clock.now())
+    return app.next_runs(others)
 
 
 def _describe(one: TargetSummary) -> str:
@@ -113,6 +134,8 @@ def _describe(one: TargetSummary) -> str:
         say(_("damaged"), ", ".join(one.damaged[:_SHOWN_NAMES]) + (", …" if len(one.damaged) > _SHOWN_NAMES else ""))
     say(_("retention"), describe_removal(one.retention))
     say(_("next"), f"{_(one.following.type.value)}: {one.following.text}")
+    when = f"{one.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if one.next_run else _("no schedule is known to back it up")
+    say(_("next run"), when)
     return "\n".join(lines)
 
 
@@ -191,5 +214,6 @@ def _document(one: TargetSummary) -> dict[str, Any]:
             "base": one.following.base,
             "code": one.following.reason.value,
             "text": one.following.text,
+            "at": format_instant(one.next_run) if one.next_run else None,
         },
     }

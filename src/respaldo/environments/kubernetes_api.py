@@ -118,11 +118,17 @@ class Api:
             raise self._refused(answer)
         return answer.body.decode("utf-8", "replace")
 
-    def send(self, method: str, path: str, document: Mapping[str, Any] | None = None, query: Query = ()) -> None:
-        """Create (POST), apply (PATCH) or delete an object; raise as ``get`` does.
+    def send(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        query: Query = (),
+    ) -> None:
+        """Create (POST), change (PATCH: operations of RFC 6902) or delete an object; raise as ``get`` does.
 
         Sent once: it may have had its effect where no answer came."""
-        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        kind = "application/json-patch+json" if method == "PATCH" else "application/json"
         body = None if document is None else json.dumps(document).encode()
         target = f"{path}?{urlencode(query)}" if query else path
         answer = self._attempt(target, ANSWER_S, method=method, body=body, kind=kind)

@@ -42,14 +42,25 @@ class ClusterSchedules:
         return sorted(map(_parse, items), key=lambda one: one.name)
 
     def put(self, document: Mapping[str, Any], *, replace: bool) -> None:
-        """Create a CronJob; raise UsageError where one of that name is there, unless it is to be replaced."""
+        """Create a CronJob; raise UsageError where one of that name is there, unless it is to be replaced. It is as it
+        was where the cluster does not take the new one."""
         name = document["metadata"]["name"]
+        query = [("fieldManager", MANAGER)]
         if replace:
-            query = [("fieldManager", MANAGER), ("force", "true")]
-            self._api.send("PATCH", f"{self._path}/{name}", document, query)
-            return
+            # Whole, in one request. Applying would leave what only the old one had: a Secret, a variable, a suspension.
+            whole = [
+                {"op": "replace", "path": "/spec", "value": document["spec"]},
+                {"op": "add", "path": "/metadata/labels", "value": document["metadata"]["labels"]},
+            ]
+            try:
+                self._api.send("PATCH", f"{self._path}/{name}", whole, query)
+            except ApiRefusedError as error:
+                if error.status != 404:
+                    raise
+            else:
+                return
         try:
-            self._api.send("POST", self._path, document, [("fieldManager", MANAGER)])
+            self._api.send("POST", self._path, document, query)
         except ApiRefusedError as error:
             if error.status == 409:
                 raise already_scheduled(name) from error

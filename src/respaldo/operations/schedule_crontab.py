@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from respaldo.errors import EnvironmentFailedError
+from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
-from respaldo.schedule.crontab import add_block, has_block, remove_block, write_block
+from respaldo.schedule.crontab import add_block, has_block, remove_block, restore_block, write_block
 from respaldo.schedule.plan import Launch, Schedule
 
 _ANSWERS_S: Final = 30
@@ -22,7 +22,8 @@ _DAEMONS: Final = ("cron", "crond", "fcron", "busybox")
 def install(schedule: Schedule, launch: Launch, repository: Path) -> None:
     """Add a schedule's lines to the crontab, or replace those that it has."""
     before = _read()
-    _write(before, add_block(before, schedule.name, repository, write_block(schedule, launch, repository)))
+    with _restored(before, schedule.name, repository):
+        _write(add_block(before, schedule.name, repository, write_block(schedule, launch, repository)))
 
 
 def uninstall(schedule: Schedule, repository: Path) -> None:
@@ -33,7 +34,8 @@ def uninstall(schedule: Schedule, repository: Path) -> None:
     before = _read()
     after = remove_block(before, schedule.name, repository)
     if after != before:
-        _write(before, after)
+        with _restored(before, schedule.name, repository):
+            _write(after)
 
 
 def is_installed(name: str, repository: Path) -> bool:
@@ -59,7 +61,22 @@ def _read() -> bytes:
     raise _failed("crontab -l", done)
 
 
-def _write(before: bytes, after: bytes) -> None:
+@contextmanager
+def _restored(before: bytes, name: str, repository: Path) -> Iterator[None]:
+    """Have a schedule's lines be those that they were, where the block fails."""
+    try:
+        yield
+    except BaseException:
+        # What is told is why it failed, not what more went wrong then.
+        with suppress(EnvironmentFailedError, UsageError):
+            now = _read()
+            as_before = restore_block(now, before, name, repository)
+            if as_before != now:
+                _write(as_before)
+        raise
+
+
+def _write(after: bytes) -> None:
     done = _run(["crontab", "-"] if after else ["crontab", "-r"], after)
     if done.returncode != 0:
         raise _failed("crontab -", done)

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,8 @@ from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
 from respaldo.schedule.plan import Launch, Schedule
 from respaldo.schedule.systemd import unit_of, write_units
-from respaldo.storage.files import make_directories, translated
+from respaldo.storage.directory import DirectoryStorage
+from respaldo.storage.files import translated
 
 _ANSWERS_S: Final = 60
 _RUNS: Final = Path("/run/systemd/system")
@@ -28,43 +31,95 @@ def units_directory() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd/user"
 
 
-def install(schedule: Schedule, launch: Launch, *, replace: bool) -> None:
-    """Write, verify, enable and start a schedule's timer. Raise EnvironmentFailedError where systemd does not run, or
-    does not take it, UsageError where the names are taken; nothing is left of it then."""
-    if not _RUNS.is_dir():
-        raise EnvironmentFailedError(
-            _("systemd does not run on this machine"),
-            hint=_("write the units for another machine with --print, or let cron start the runs: --with crontab"),
-        )
-    units, directory = write_units(schedule, launch), units_directory()
-    taken = [name for name in units if (directory / name).exists()]
-    if taken and not replace:
-        raise UsageError(
-            _("{path} is there already").format(path=directory / taken[0]),
-            hint=_("choose another name, or replace it with --replace"),
-        )
-    verify(units)
-    with translated(str(directory)):
-        make_directories(str(directory))
-        for name, text in units.items():
-            (directory / name).write_text(text)
-    try:
-        _systemctl("daemon-reload")
-        _systemctl("enable", "--now", f"{unit_of(schedule.name)}.timer")
-    except EnvironmentFailedError:
-        _remove(units, directory)
-        raise
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Systemd:
+    """One systemd: the directory of its units, and the one that is there while it runs."""
 
+    units: Path = field(default_factory=units_directory)
+    runs: Path = _RUNS
 
-def uninstall(schedule: Schedule) -> None:
-    """Stop, disable and remove a schedule's units; what is not there is no error."""
-    directory, unit = units_directory(), unit_of(schedule.name)
-    names = [f"{unit}.timer", f"{unit}.service"]
-    if (directory / names[0]).exists() and _RUNS.is_dir():
-        _systemctl("disable", "--now", names[0])
-    _remove(dict.fromkeys(names, ""), directory)
-    if _RUNS.is_dir():
-        _systemctl("daemon-reload")
+    def install(self, schedule: Schedule, launch: Launch, *, replace: bool) -> None:
+        """Write, verify, enable and start a schedule's timer. Raise EnvironmentFailedError where systemd does not run,
+        or does not take it, UsageError where the names are taken; the units are then as they were before."""
+        if not self.runs.is_dir():
+            raise EnvironmentFailedError(
+                _("systemd does not run on this machine"),
+                hint=_("write the units for another machine with --print, or let cron start the runs: --with crontab"),
+            )
+        units = write_units(schedule, launch)
+        taken = [name for name in units if (self.units / name).exists()]
+        if taken and not replace:
+            raise UsageError(
+                _("{path} is there already").format(path=self.units / taken[0]),
+                hint=_("choose another name, or replace it with --replace"),
+            )
+        verify(units)
+        timer = f"{unit_of(schedule.name)}.timer"
+        with self._restored(schedule.name):
+            self._put({name: text.encode() for name, text in units.items()})
+            _systemctl("daemon-reload")
+            _systemctl("enable", "--now", timer)
+            if taken:
+                # A timer that runs goes by its new times from here on.
+                _systemctl("restart", timer)
+
+    def uninstall(self, schedule: Schedule) -> None:
+        """Stop, disable and remove a schedule's units; what is not there is no error. The units are as they were before
+        where systemd refuses."""
+        timer = f"{unit_of(schedule.name)}.timer"
+        with self._restored(schedule.name):
+            if self.is_installed(schedule.name) and self.runs.is_dir():
+                _systemctl("disable", "--now", timer)
+            self._put({path.name: None for path in self._paths(schedule.name)})
+            if self.runs.is_dir():
+                _systemctl("daemon-reload")
+
+    def is_installed(self, name: str) -> bool:
+        """Tell whether a schedule's timer is there."""
+        return (self.units / f"{unit_of(name)}.timer").exists()
+
+    @contextmanager
+    def _restored(self, name: str) -> Iterator[None]:
+        """Have a schedule's units be as they were, and its timer run as it did, where the block fails."""
+        timer = f"{unit_of(name)}.timer"
+        with translated(str(self.units)):
+            before = {path.name: path.read_bytes() if path.exists() else None for path in self._paths(name)}
+        try:
+            yield
+        except BaseException:
+            # What is told is why it failed, not what more went wrong then.
+            if before[timer] is None and self.is_installed(name):
+                with suppress(EnvironmentFailedError):
+                    _systemctl("disable", "--now", timer)
+            self._put(before)
+            if self.runs.is_dir():
+                with suppress(EnvironmentFailedError):
+                    _systemctl("daemon-reload")
+                if before[timer] is not None:
+                    with suppress(EnvironmentFailedError):
+                        _systemctl("enable", "--now", timer)
+            raise
+
+    def _paths(self, name: str) -> list[Path]:
+        return [self.units / f"{unit_of(name)}.{kind}" for kind in ("service", "timer")]
+
+    def _put(self, units: Mapping[str, bytes | None]) -> None:
+        """Have each unit hold its bytes; None: have it gone. None changes until all are written beside their places."""
+        storage = DirectoryStorage(self.units)
+        with ExitStack() as stack, translated(str(self.units)):
+            writers = []
+            for name, data in units.items():
+                if data is not None:
+                    writers.append(stack.enter_context(storage.open_writer(name)))
+                    writers[-1].write(data)
+            for writer in writers:
+                writer.commit()
+            for name, data in units.items():
+                if data is None:
+                    (self.units / name).unlink(missing_ok=True)
+                else:
+                    # systemd complains of units that not everybody may read; no secret is in them.
+                    (self.units / name).chmod(0o644)
 
 
 def verify(units: Mapping[str, str]) -> None:
@@ -83,17 +138,6 @@ def verify(units: Mapping[str, str]) -> None:
             _("systemd does not take the units: {reason}").format(reason="; ".join(ours)),
             hint=_("read them with --print"),
         )
-
-
-def is_installed(name: str) -> bool:
-    """Tell whether a schedule's timer is there."""
-    return (units_directory() / f"{unit_of(name)}.timer").exists()
-
-
-def _remove(units: Mapping[str, str], directory: Path) -> None:
-    with translated(str(directory)):
-        for name in units:
-            (directory / name).unlink(missing_ok=True)
 
 
 def _systemctl(*words: str) -> None:

@@ -5,7 +5,8 @@ Those of a Kubernetes cluster are its CronJobs (schedule_cluster.py), and stand 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,8 @@ from respaldo.storage.files import held
 from respaldo.units import MIB
 
 DOCUMENT: Final = "schedules.json"
+DECLARED: Final = f"{METADATA}/declared.json"
+"""Those that ``respaldo serve`` was started with, for whoever asks what comes next; they run only while it does."""
 FORMAT: Final = 1
 _LOCK: Final = f"{METADATA}/schedules.lock"
 
@@ -36,10 +39,10 @@ def read_schedules(directory: Path) -> list[Schedule]:
     return stored_schedules(DirectoryStorage(directory))
 
 
-def stored_schedules(storage: Storage) -> list[Schedule]:
+def stored_schedules(storage: Storage, document: str = DOCUMENT) -> list[Schedule]:
     """Return those of the repository on a storage, as ``read_schedules`` does."""
     try:
-        fields = unseal(storage.get(DOCUMENT, limit_bytes=MIB))
+        fields = unseal(storage.get(document, limit_bytes=MIB))
         if fields.count("format") != FORMAT:
             raise FieldError(_("the format {value} is not known").format(value=fields.count("format")))
         return sorted(map(_parse, fields.items("schedules")), key=lambda one: one.name)
@@ -47,7 +50,7 @@ def stored_schedules(storage: Storage) -> list[Schedule]:
         return []
     except (FieldError, UsageError) as error:
         raise DamagedError(
-            _("{path} is damaged: {reason}").format(path=f"{storage.location}/{DOCUMENT}", reason=error),
+            _("{path} is damaged: {reason}").format(path=f"{storage.location}/{document}", reason=error),
             hint=_("move it away and add the schedules again; backups do not need it"),
         ) from error
 
@@ -111,22 +114,46 @@ def zone_of(schedule: Schedule, zone: tzinfo | None) -> tzinfo:
     return ZoneInfo(schedule.time_zone) if schedule.time_zone else zone or local_zone()
 
 
-def next_backups(directory: Path, zone: tzinfo | None, *, now: datetime) -> dict[str, datetime]:
-    """Return when each target (``instance/database``) that a schedule backed up is backed up next."""
+def declare_schedules(directory: Path, schedules: Sequence[Schedule]) -> None:
+    """Note which schedules ``respaldo serve`` was started with, in the place of those of its last start."""
+    if schedules or read_declared(directory):
+        _write(directory, schedules, DECLARED)
+
+
+def read_declared(directory: Path) -> list[Schedule]:
+    """Return the schedules that ``respaldo serve`` was started with last; none of a document that cannot be read, which
+    its next start writes anew."""
+    with suppress(DamagedError):
+        return stored_schedules(DirectoryStorage(directory), DECLARED)
+    return []
+
+
+def next_backups(
+    directory: Path, zone: tzinfo | None, *, now: datetime, others: Mapping[str, datetime] | None = None
+) -> dict[str, datetime]:
+    """Return when each target (``instance/database``) that a schedule backed up is backed up next. ``others``: when
+    backups that are scheduled elsewhere run next, by the schedule's name."""
     try:
-        schedules = read_schedules(directory)
+        schedules = [*read_schedules(directory), *read_declared(directory)]
     except DamagedError:
         # Told by whoever needs the schedules themselves; here nothing is missing but a time.
-        return {}
+        schedules = []
+    slots = [(name, slot) for name, slot in (others or {}).items()]
+    for one in schedules:
+        slot = next_slot(one.expression, zone_of(one, zone), now) if is_backup(one.command) else None
+        if slot is not None:
+            slots.append((one.name, slot))
     last = read_last_runs(directory)
     found: dict[str, datetime] = {}
-    for one in schedules:
-        slot = next_slot(one.expression, zone_of(one, zone), now) if one.command[:1] == ("backup",) else None
-        if slot is None or one.name not in last:
-            continue
-        for target in last[one.name].targets:
+    for name, slot in slots:
+        for target in last[name].targets if name in last else ():
             found[target] = min(found.get(target, slot), slot)
     return found
+
+
+def is_backup(command: Sequence[str]) -> bool:
+    """Tell whether what is scheduled makes backups."""
+    return tuple(command[:1]) == ("backup",)
 
 
 def schedule_document(schedule: Schedule) -> dict[str, object]:
@@ -142,10 +169,10 @@ def schedule_document(schedule: Schedule) -> dict[str, object]:
     }
 
 
-def _write(directory: Path, schedules: Sequence[Schedule]) -> None:
+def _write(directory: Path, schedules: Sequence[Schedule], document: str = DOCUMENT) -> None:
     # Sealed: another hour is as good a document as the right one.
     listed = [schedule_document(one) for one in sorted(schedules, key=lambda one: one.name)]
-    DirectoryStorage(directory).put(DOCUMENT, seal({"format": FORMAT, "schedules": listed}))
+    DirectoryStorage(directory).put(document, seal({"format": FORMAT, "schedules": listed}))
 
 
 def _parse(item: Json) -> Schedule:

@@ -55,7 +55,8 @@ class LastProof:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSummary:
     """One target. ``last`` None: it has no backup. ``following``: what the next backup would be, were the server as it
-    was at the last one. ``pinned``: how many backups retention leaves alone by a person's word."""
+    was at the last one; ``next_run``: when, where a schedule says so. ``pinned``: how many backups retention leaves
+    alone by a person's word."""
 
     target: TargetPath
     last: Manifest | None
@@ -70,19 +71,36 @@ class TargetSummary:
     damaged: tuple[str, ...]
     retention: RetentionPlan
     following: Decision
+    next_run: datetime | None
 
     @property
     def meets_rpo(self) -> bool:
         return self.age is not None and self.age <= self.rpo
 
 
-def summarize(repository: Repository, policy: SummaryPolicy, *, now: datetime) -> list[TargetSummary]:
-    """Return the summary of every target, sorted. Raise DamagedError where a target's labels cannot be read."""
-    return [summarize_target(repository, target, policy, now=now) for target in repository.targets()]
+def summarize(
+    repository: Repository,
+    policy: SummaryPolicy,
+    *,
+    now: datetime,
+    next_runs: Mapping[str, datetime] | None = None,
+) -> list[TargetSummary]:
+    """Return the summary of every target, sorted. ``next_runs``: by target, where they are known. Raise DamagedError
+    where a target's labels cannot be read."""
+    known = next_runs or {}
+    return [
+        summarize_target(repository, target, policy, now=now, next_run=known.get(str(target)))
+        for target in repository.targets()
+    ]
 
 
 def summarize_target(
-    repository: Repository, target: TargetPath, policy: SummaryPolicy, *, now: datetime
+    repository: Repository,
+    target: TargetPath,
+    policy: SummaryPolicy,
+    *,
+    now: datetime,
+    next_run: datetime | None = None,
 ) -> TargetSummary:
     """Return the summary of one target. Changes nothing."""
     listing = repository.backups(target)
@@ -111,6 +129,7 @@ def summarize_target(
         damaged=tuple(one.name for one in listing.damaged),
         retention=retention,
         following=_following(manifests, proofs, policy.strategy, now=now),
+        next_run=next_run,
     )
 
 

@@ -63,6 +63,14 @@ def has_block(crontab: bytes, name: str, repository: Path) -> bool:
     return _find(crontab, name, repository) is not None
 
 
+def restore_block(crontab: bytes, before: bytes, name: str, repository: Path) -> bytes:
+    """Return the crontab with a schedule's lines as they were before; all others are those that it has now."""
+    found = _find(before, name, repository)
+    if found is None:
+        return remove_block(crontab, name, repository)
+    return add_block(crontab, name, repository, before[found[0] : found[1]])
+
+
 def _find(crontab: bytes, name: str, repository: Path) -> tuple[int, int] | None:
     """Return where a schedule's lines begin and end. Raise UsageError where others are between its marks: they may be
     somebody else's."""
