@@ -375,6 +375,21 @@ def test_a_password_that_is_the_name_of_everything_hides_no_target() -> None:
     assert "*** is refused" in message.body
 
 
+@pytest.mark.parametrize("rpo_h", [1, 6, 24, 168])
+def test_messages_and_status_call_a_backup_late_at_the_same_moment(rpo_h: int) -> None:
+    rpo = timedelta(hours=rpo_h)
+    limit = rpo + min(timedelta(hours=1), rpo / 10)
+    for age in (rpo, rpo + timedelta(seconds=1), limit, limit + timedelta(seconds=1), rpo * 2):
+        world = World(rpo=rpo)
+        world.succeed()
+        world.channel.taken.clear()
+        world.clock.instant = START + age
+        (status,) = read_status(world.repository, AlertState(), rpo=rpo, now=world.clock.now())
+        world.look()
+        told = [message.kind for message in world.channel.taken]
+        assert (status.is_fresh, Kind.OVERDUE in told) == (age <= limit, age > limit)
+
+
 def test_a_backup_whose_proof_failed_is_not_the_newest_good_one() -> None:
     world = World()
     world.succeed()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from respaldo.errors import NotificationError
 from respaldo.notify.notice import Message
+from respaldo.redaction import redact
 
 TIMEOUT_S = 10.0
 """How long one step of a server may take: connecting, or one answer."""
-_SHORTEST_SECRET = 4
 
 
 class Channel(Protocol):
@@ -25,15 +25,6 @@ class Channel(Protocol):
 
     def send(self, message: Message) -> None:
         """Deliver, or raise NotificationError that says what the other side answered."""
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without the secrets, as they are and as a URL writes them; the longest first."""
-    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret)) if form}
-    for form in sorted(forms, key=len, reverse=True):
-        if len(form) >= _SHORTEST_SECRET:
-            text = text.replace(form, "***")
-    return text
 
 
 def redact_error(error: NotificationError, secrets: Iterable[str]) -> NotificationError:

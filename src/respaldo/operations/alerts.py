@@ -16,7 +16,13 @@ from respaldo.notify.notice import Kind
 
 GRACE = timedelta(hours=1)
 """A daily backup starts at the same time each day, but does not end at it: so much later than the objective, nothing is
-said yet. At most a tenth of the objective."""
+late yet. At most a tenth of the objective."""
+
+
+def is_late(age: timedelta, rpo: timedelta) -> bool:
+    """Tell whether a newest backup of this age misses the objective: the one rule of messages, status, summary and
+    deploy/monitoring."""
+    return age > rpo + min(GRACE, rpo / 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,7 @@ def after_look(
     heard = max(filter(None, (last_good, before.heard)))
     grace = min(GRACE, rpo / 10)
     end = last_good + rpo
-    if now > heard + rpo + grace:
+    if is_late(now - heard, rpo):
         # Not ``now``: looks that come a little later each day must not shift the day that is missing.
         periods = (now - heard - grace) // rpo
         after = replace(before, heard=heard + periods * rpo)

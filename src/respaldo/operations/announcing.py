@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from respaldo.clock import Clock
 from respaldo.errors import LockedError, NotificationError, StorageError
 from respaldo.language import _, ngettext
-from respaldo.notify.channel import Channel, redact
+from respaldo.notify.channel import Channel
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.ping import Beat, PingChannel
@@ -19,6 +19,7 @@ from respaldo.operations.alert_state import AlertState, AlertStore, Pending, rec
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
 from respaldo.operations.notices import NoticeWriter, Outcome
 from respaldo.operations.proofs import newest_good
+from respaldo.redaction import redact
 from respaldo.repository.format import REPOSITORY
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository

@@ -14,9 +14,9 @@ from typing import IO
 
 from respaldo.errors import HookFailedError, RespaldoError
 from respaldo.language import _
-from respaldo.notify.channel import redact
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.server import Server
+from respaldo.redaction import redact
 from respaldo.repository.records import Manifest, TargetPath
 
 _SHOWN_BYTES = 2000

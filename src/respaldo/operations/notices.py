@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, tzinfo
 
 from respaldo.errors import RespaldoError
 from respaldo.language import _
-from respaldo.notify.channel import redact
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.wording import write_message
 from respaldo.operations.alerts import Remembered
 from respaldo.operations.anomalies import Anomaly
+from respaldo.redaction import redact
 from respaldo.repository.records import Manifest
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, ObjectNotFoundError
+from respaldo.redaction import redact
 from respaldo.repository.fields import FieldError, Fields, Json, as_object, parse_object
 from respaldo.repository.format import METADATA
 from respaldo.repository.manifest import format_instant, seal, unseal
@@ -31,7 +32,6 @@ LAST_STATUS = f"{METADATA}/last_status.json"
 LOCK = f"{METADATA}/runs.lock"
 ROTATED_AT_BYTES = MIB
 ROTATED_KEPT = 5
-_HIDDEN = "***"
 _LONGEST_STATUS_BYTES = 16 * MIB
 
 
@@ -250,16 +250,10 @@ def _rotated(directory: Path) -> list[Path]:
 
 
 def _without(record: RunRecord, secrets: Collection[str]) -> RunRecord:
-    """Strike secrets out of what programs said; the longest first, for one may hold another."""
-
-    def strike(text: str | None) -> str | None:
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            text = text and text.replace(secret, _HIDDEN)
-        return text
-
+    """Strike secrets out of what programs said."""
     return replace(
         record,
-        command=tuple(strike(word) or "" for word in record.command),
-        error=strike(record.error),
-        hint=strike(record.hint),
+        command=tuple(redact(word, secrets) for word in record.command),
+        error=record.error and redact(record.error, secrets),
+        hint=record.hint and redact(record.hint, secrets),
     )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from respaldo.metrics.exposition import RepositorySample, TargetSample
 from respaldo.operations.alert_state import AlertState, recall_backups
-from respaldo.operations.alerts import Remembered
+from respaldo.operations.alerts import Remembered, is_late
 from respaldo.operations.proofs import newest_good
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest, TargetPath
@@ -37,7 +37,7 @@ class TargetStatus:
     @property
     def is_fresh(self) -> bool:
         """Whether its newest backup is young enough, or nobody expects one any more."""
-        return self.is_retired or (self.age is not None and self.age <= self.rpo)
+        return self.is_retired or (self.age is not None and not is_late(self.age, self.rpo))
 
 
 def read_status(

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from respaldo.catalog.history import identity, past_backups
 from respaldo.catalog.retention import Category, RetentionPolicy, category_of
 from respaldo.catalog.strategy import Decision, StrategyPolicy, decide
+from respaldo.operations.alerts import is_late
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.retain import RetentionPlan, plan_target
 from respaldo.operations.versions import Branch, list_branches
@@ -75,7 +76,7 @@ class TargetSummary:
 
     @property
     def meets_rpo(self) -> bool:
-        return self.age is not None and self.age <= self.rpo
+        return self.age is not None and not is_late(self.age, self.rpo)
 
 
 def summarize(
