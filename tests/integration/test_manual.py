@@ -18,7 +18,7 @@ from tests.rig.kube_cluster import PostgresPod
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
-PAGES = ("README", "user-guide", "versions", "proofs")
+PAGES = ("README", "user-guide", "versions", "proofs", "schedules", "notifications", "monitoring", "python-api")
 YES = {"es": "s", "en": "y"}
 # Not run here, each for its reason.
 ELSEWHERE = {
@@ -28,6 +28,12 @@ ELSEWHERE = {
     "pip install ": "its packages are those that this runs with",
     "docker compose up ": "the fixture did, or there is a pod instead",
     "respaldo backup --environment local ": "no server of that name; the local environment's own tests have one",
+    "respaldo serve ": "it stays: test_schedule_serve, test_schedule_compose",
+    "respaldo schedule add nightly --with systemd ": "no systemd runs here: test_operations_schedule_replaced",
+    "respaldo schedule add nightly --with kubernetes --time": "another schedule of that name: test_kubernetes_schedule",
+    "kubectl apply ": "test_kubernetes_manifests applies them",
+    "RESPALDO_": "lines of .env: test_telling has the servers",
+    "#": "says what those lines are",
 }
 # What the pages suppose to be there: a schema, a database to restore a part into, a backup of that name.
 SUPPOSED = """
@@ -55,13 +61,22 @@ class Reader:
         commands = list(commands_of(page, self.language))
         assert commands
         for command in commands:
-            if not any(command.startswith(start) for start in ELSEWHERE):
+            if any(command.startswith(start) for start in ELSEWHERE):
+                continue
+            if command == "respaldo schedule run nightly" and isinstance(self.server, PostgresPod):
+                # A CronJob: what is said then is what the page says.
+                with pytest.raises(AssertionError, match=r"kubectl create job .*--from=cronjob/nightly nightly-now"):
+                    self.run(command)
+            else:
                 self.run(command)
 
     def run(self, command: str) -> str:
         """Run one command with a shell; return what it printed."""
         for written, here in self.place.items():
             command = command.replace(written, here)
+        if command.startswith("export RESPALDO_METRICS_FILE="):
+            self.environment["RESPALDO_METRICS_FILE"] = str(self.directory / "respaldo.prom")
+            return ""
         chooses = re.search(r"--restore(?! --restore-file)", command) is not None
         answers = f"1\n{YES[self.language]}\n" if chooses else f"{YES[self.language]}\n"
         done = subprocess.run(
@@ -84,24 +99,36 @@ class Reader:
 
 
 def commands_of(page: str, language: str) -> Iterator[str]:
-    """Yield what a page has its reader type: its bash blocks' lines, and those after a ``$`` in a shown session."""
+    """Yield what a page has its reader type: its bash blocks' lines, those after a ``$`` in a shown session, indented
+    ones, and its Python programs."""
     path = f"README{'.es' if language == 'es' else ''}.md" if page == "README" else f"docs/{language}/{page}.md"
-    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / path).read_text(), re.DOTALL | re.MULTILINE):
-        for line in block.splitlines():
-            if kind == "bash":
-                yield line
-            elif line.startswith("$ "):
-                yield line.removeprefix("$ ")
+    pattern = r"^```(\w*)\n(.*?)^```|^    ((?:respaldo|python3|kubectl) [^\n]*)$"
+    for found in re.finditer(pattern, (ROOT / path).read_text(), re.DOTALL | re.MULTILINE):
+        kind, block, indented = found.groups()
+        if indented:
+            yield indented
+        elif kind == "python":
+            yield f"python3 -c {shlex.quote(block)}"
+        else:
+            for line in block.splitlines():
+                if kind == "bash":
+                    yield line
+                elif line.startswith("$ "):
+                    yield line.removeprefix("$ ")
 
 
 def test_pages_say_the_same_commands_in_both_languages() -> None:
     for page in PAGES:
         programs = [
-            [re.findall(r"^\S+ (?:-\S+ )*[a-z_.]*|--[a-z-]+", command) for command in commands_of(page, language)]
+            [
+                re.findall(r"^\S+ (?:-\S+ )*[a-z_.]*|--[a-z-]+", command)
+                for command in commands_of(page, language)
+                # A language is set in one alone; a remark is in its page's.
+                if not command.startswith(("export ", "#"))
+            ]
             for language in LANGUAGES
         ]
-        # The one line more sets the language.
-        assert [one for one in programs[1] if one != [["export "]] and "export " not in one] == programs[0], page
+        assert programs[1] == programs[0], page
 
 
 def make_reader(
@@ -119,6 +146,8 @@ def make_reader(
         "ssh": 'shift; exec sh -c "$1"',
         "psql": f"exec {shlex.join(psql)} -v ON_ERROR_STOP=1 -q -d otra",
         # The machine's own schedules are not the reader's.
+        "sendmail": f"cat >>{shlex.quote(str(directory / 'mail'))}",
+        "rclone": f'echo "$*" >>{shlex.quote(str(directory / "copied"))}',
         "crontab": f'file={shlex.quote(str(directory / "crontab"))}; [ "$1" = -l ] && exec cat "$file"; cat >"$file"',
     }
     for name, script in scripts.items():
@@ -131,12 +160,16 @@ def make_reader(
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),
         "RESPALDO_LANG": language,
+        "RESPALDO_SENDMAIL": str(programs / "sendmail"),
     }
     places = [f"--pod postgres-0 --namespace {shop}" for shop in ("tienda", "shop")] + ["--container pc_db"]
     if isinstance(server, PostgresContainer):
         place = dict.fromkeys(places, f"--container {server.name}")
+        program = f'container="{server.name}"'
     else:
         place = dict.fromkeys(places, f"--pod {server.name} --namespace {server.namespace}")
+        program = f'environment="kubernetes", pod="{server.name}", namespace="{server.namespace}"'
+    place |= {'container="pc_db"': program, '"/srv/backups"': f'"{directory / "programs"}"'}
     return Reader(
         language=language,
         directory=directory,
@@ -157,6 +190,8 @@ def follow_page(reader: Reader, page: str) -> None:
         # A repository of its own: one database is due to be drilled, not every one that was backed up before.
         reader.environment["BACKUP_DIR"] = "proofs"
         reader.run("respaldo backup --name backup_20261124_020000")
+    if page == "notifications":
+        reader.environment["RESPALDO_EMAIL_TO"] = "ops@example.com"
     was = reader.rows(database)
     reader.follow(page)
     assert reader.rows(database) == was
@@ -168,6 +203,12 @@ def follow_page(reader: Reader, page: str) -> None:
             reader.server.psql(f"DROP DATABASE IF EXISTS {name}", database)
     if page == "user-guide":
         assert reader.rows("otra") == was
+    if page == "notifications":
+        assert "ops@example.com" in (reader.directory / "mail").read_text()
+        assert "sync backups remote:backups" in (reader.directory / "copied").read_text()
+        del reader.environment["RESPALDO_EMAIL_TO"]
+    if page == "monitoring":
+        assert "respaldo_last_backup_rows{" in (reader.directory / "respaldo.prom").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from hypothesis import strategies as st
 import backup_orchestrator
 from backup_orchestrator import UnifiedBackupOrchestrator
 from respaldo.catalog.versions import Step
+from respaldo.cli.choosing import choose_backup
 from respaldo.cli.flat import build_parser
 from respaldo.cli.flat_schedule import backup_words
 from respaldo.cli.flat_sense import ACTIONS, action_of, flag_of, require_sense
@@ -24,6 +28,7 @@ from respaldo.cli.labelling import label_request
 from respaldo.cli.schedule_command import check_command
 from respaldo.clock import FixedClock
 from respaldo.config.dotenv import load_dotenv, parse_dotenv, read_dotenv, with_dotenv
+from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
 from respaldo.operations.versions import LabelRequest, label_backup
 from respaldo.repository.manifest import encode_manifest
@@ -275,6 +280,26 @@ def test_module_runs_with_words_and_gives_the_exit_code(tmp_path: Path, capsys: 
     assert str(tmp_path / "none") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["latest", "b2"])
+@pytest.mark.parametrize(("other", "way"), [("pc_db/other", "--database"), ("other/pc_db", "respaldo list")])
+def test_backup_of_several_targets_is_not_guessed_and_the_hint_gets_further(
+    tmp_path: Path, name: str, other: str, way: str
+) -> None:
+    instance, database = other.split("/")
+    write_backups(tmp_path, 2)
+    write_backups(tmp_path, 2, instance=instance, database=database)
+    settings = Settings(repository=str(tmp_path))
+    with pytest.raises(UsageError, match=f"{name}: .*{other}") as caught:
+        choose_backup(settings, name)
+    assert caught.value.hint is not None
+    assert way in caught.value.hint
+    is_enough = way == "--database"
+    chosen = choose_backup(replace(settings, database=database) if is_enough else settings, name if is_enough else "4")
+    assert chosen is not None
+    assert chosen.name == "b2"
+    assert not is_enough or str(chosen.target) == other
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script_of_each_shell_names_the_program(shell: str, tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en"}
@@ -290,6 +315,23 @@ def test_completion_script_of_each_shell_names_the_program(shell: str, tmp_path:
         command, env={**environment, **asked}, capture_output=True, text=True, check=False, timeout=60
     )
     assert "version" in completed.stdout
+    # And the shell itself, where it is here, takes the script and completes by it.
+    program = tmp_path / "respaldo"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "script").write_text(done.stdout)
+    uses = {
+        "bash": "source script; COMP_WORDS=(respaldo ver) COMP_CWORD=1; _respaldo_completion respaldo; echo $COMPREPLY",
+        "zsh": "autoload -U compinit; compinit -u -D; source ./script; [ ${_comps[respaldo]} ] && echo version",
+        "fish": "source script; complete -C 'respaldo ver'",
+    }
+    if shutil.which(shell):
+        environment |= {"PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}", "HOME": str(tmp_path)}
+        argv = [shell, *(["--norc"] if shell == "bash" else ["-f"] if shell == "zsh" else []), "-c", uses[shell]]
+        used = subprocess.run(
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "version" in used.stdout, used.stderr
 
 
 @pytest.mark.parametrize(

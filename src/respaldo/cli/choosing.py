@@ -85,10 +85,14 @@ def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
             _("there is no backup {name} in {directory}").format(name=name, directory=settings.repository),
             hint=_("respaldo list shows those that there are"),
         )
-    targets = sorted({str(manifest.target) for manifest in found})
+    targets = sorted({manifest.target for manifest in found})
     if len(targets) > 1:
+        # Two servers may have a database of one name each: the flag does not tell them apart.
+        is_enough = len({target.database for target in targets}) == len(targets)
         raise UsageError(
-            _("several targets have a backup {name}: {targets}").format(name=name, targets=", ".join(targets)),
-            hint=_("pick one with --database"),
+            _("several targets have a backup {name}: {targets}").format(
+                name=name, targets=", ".join(map(str, targets))
+            ),
+            hint=_("pick one with --database") if is_enough else _("say its number in respaldo list"),
         )
     return found[-1]

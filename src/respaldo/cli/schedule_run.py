@@ -34,7 +34,7 @@ def run(context: click.Context, /, name: str, words: tuple[str, ...], slot: str 
     """Run a schedule."""
     app = App(load_settings(context, {}))
     _tend_output(app.records / OUTPUT)
-    command = words or find_schedule(read_schedules(app.records), name).command
+    command = words or _command_of(app, name)
     with _recording(app, context.obj, check_name(name), command, _parse_slot(slot)) as ending:
         # The context of `respaldo` itself: the command's errors and its `--repository` are those of one typed there.
         above = context.parent.parent if context.parent else None
@@ -58,6 +58,29 @@ Examples:
 Exit codes: those of the command; 2 no such schedule; 3 done, but it could not be noted.
 """
 )
+
+
+def _command_of(app: App, name: str) -> tuple[str, ...]:
+    schedules = read_schedules(app.records)
+    if all(one.name != name for one in schedules):
+        namespace = _namespace_of(app, name)
+        if namespace is not None:
+            raise UsageError(
+                _("{name} is a CronJob, which runs in its cluster").format(name=name),
+                hint=f"kubectl create job --namespace {namespace} --from=cronjob/{name} {name}-now",
+            )
+    return find_schedule(schedules, name).command
+
+
+def _namespace_of(app: App, name: str) -> str | None:
+    """Return the namespace that has a schedule, where the database is in a cluster."""
+    from respaldo.cli.schedule_show import find_cluster, is_cluster_meant
+
+    with suppress(RespaldoError):
+        if is_cluster_meant(app):
+            cluster = find_cluster(app)
+            return cluster.namespace if any(one.name == name for one in cluster.list()) else None
+    return None
 
 
 @dataclass(slots=True)
