@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.rig.compose import NAME, compose_command
 from tests.rig.containers import PostgresContainer
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose/compose.yaml"
 SOCKET = Path("/var/run/docker.sock")
 WITHIN_S = 90
-ROWS = 1_500_000
+ROWS = 1_000_000
 
 
 class Stack:
@@ -51,9 +52,6 @@ class Stack:
     def runs(self) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = json.loads(self.respaldo("schedule", "history", "--json"))
         return runs
-
-    def health(self) -> str:
-        return self._state("Health.Status")
 
     def exit_code(self) -> int:
         return int(self._state("ExitCode"))
@@ -125,8 +123,8 @@ def test_daemon_in_a_container_makes_up_for_what_fell_into_a_stop_and_stops_in_m
     assert datetime.fromisoformat(interrupted["started"]).timestamp() > slot
     assert (again["schedule"], again["outcome"], again["targets"]) == ("each-minute", "succeeded", ["pc_db/pc_db"])
 
-    stack.respaldo("check")
     stack.respaldo("restore", again["backups"][0]["name"], "--to", "again", "--container", NAME)
     assert server.psql("SELECT count(*) FROM t", "again") == str(ROWS)
-    wait_for(lambda: stack.health() == "healthy", "not healthy")
+    # As the file has it, without waiting for the engine's turn to ask.
+    docker("exec", container, *yaml.safe_load(FILE.read_text())["services"]["respaldo"]["healthcheck"]["test"][1:])
     assert "clave-plantada-1188" not in stack("logs", "respaldo")
