@@ -139,6 +139,7 @@ def make_reader(
         (directory / name).symlink_to(ROOT / name)
     programs = directory / "bin"
     programs.mkdir()
+    (directory / "crontab").touch()
     # "ssh other 'zcat | psql shop'": the other machine's database is one of this server's.
     scripts = {
         "python3": f'exec {shlex.quote(sys.executable)} "$@"',
