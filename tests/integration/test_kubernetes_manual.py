@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.test_manual import PAGES, ROOT, Reader, follow_page, make_reader
+from tests.integration.test_manual import PAGES, PODS, ROOT, Reader, follow_page, make_reader
 from tests.rig.kube_cluster import SCRIPT, KubernetesCluster, postgres_set
 
 
@@ -27,6 +27,6 @@ def reader(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempP
         yield make_reader("en", tmp_path_factory.mktemp("manual"), pod, psql, **variables)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, PODS])
 def test_page_in_english_on_a_pod(reader: Reader, page: str) -> None:
     follow_page(reader, page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,10 @@ def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[Postgr
     replaced = schedule(pod, tmp_path, *words[:2], "--at", "weekly", "--replace", "--with", "kubernetes", *command)
     assert replaced.returncode == 0, replaced.stderr
     assert pod.cluster.get("cronjob", "each-minute", *place)["spec"]["schedule"] == "0 2 * * 0"
+    # The summary asks the cluster when it runs next.
+    (summary,) = respaldo(pod, repository, "summary", "--environment", "kubernetes", *place, "--json")
+    following = datetime.fromisoformat(summary["next"]["at"]).astimezone()
+    assert (following.weekday(), following.minute, following > datetime.now().astimezone()) == (6, 0, True)
     removed = schedule(pod, tmp_path, "remove", "each-minute", "--environment", "kubernetes")
     assert removed.returncode == 0, removed.stderr
     assert pod.cluster.get("cronjobs", *place)["items"] == []

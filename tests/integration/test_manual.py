@@ -19,6 +19,8 @@ from tests.rig.kube_cluster import PostgresPod
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
 PAGES = ("README", "user-guide", "versions", "proofs", "schedules", "notifications", "monitoring", "python-api")
+# Its commands are for pods.
+PODS = "docker-vs-kubernetes"
 YES = {"es": "s", "en": "y"}
 # Not run here, each for its reason.
 ELSEWHERE = {
@@ -31,7 +33,11 @@ ELSEWHERE = {
     "respaldo serve ": "it stays: test_schedule_serve, test_schedule_compose",
     "respaldo schedule add nightly --with systemd ": "no systemd runs here: test_operations_schedule_replaced",
     "respaldo schedule add nightly --with kubernetes --time": "another schedule of that name: test_kubernetes_schedule",
-    "kubectl apply ": "test_kubernetes_manifests applies them",
+    "kubectl ": "test_kubernetes_manifests applies them, and makes the Job",
+    "deploy/image/build.sh ": "kube_image.py builds by it for the tests of the manifests",
+    "respaldo backup --environment kubernetes -A": "others' namespaces: contract/test_environment_kubernetes",
+    "respaldo backup --environment kubernetes --namespace": "test_kubernetes_fleet has the image and the accounts",
+    "respaldo move ": "test_move has both ends",
     "RESPALDO_": "lines of .env: test_telling has the servers",
     "#": "says what those lines are",
 }
@@ -118,7 +124,7 @@ def commands_of(page: str, language: str) -> Iterator[str]:
 
 
 def test_pages_say_the_same_commands_in_both_languages() -> None:
-    for page in PAGES:
+    for page in (*PAGES, PODS):
         programs = [
             [
                 re.findall(r"^\S+ (?:-\S+ )*[a-z_.]*|--[a-z-]+", command)
@@ -170,6 +176,7 @@ def make_reader(
     else:
         place = dict.fromkeys(places, f"--pod {server.name} --namespace {server.namespace}")
         program = f'environment="kubernetes", pod="{server.name}", namespace="{server.namespace}"'
+    place |= {" --context production": "", " --context produccion": ""}
     place |= {'container="pc_db"': program, '"/srv/backups"': f'"{directory / "programs"}"'}
     return Reader(
         language=language,
