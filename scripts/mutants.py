@@ -36,7 +36,7 @@ CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/respaldo/{module}.py"]
-also_copy = ["tests", "scripts", "backup_orchestrator.py", "pyproject.toml"]
+also_copy = ["tests", "docs", "scripts", "backup_orchestrator.py", "pyproject.toml"]
 pytest_add_cli_args = ["-p", "no:xdist", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = [{tests}]
 """
@@ -46,7 +46,7 @@ def mutate(module: str, tests: tuple[str, ...]) -> float:
     """Run the mutants of one module; return how many of 100 were noticed, and print those that were not."""
     with tempfile.TemporaryDirectory(prefix="respaldo-mutants-") as scratch:
         tree = Path(scratch)
-        for name in ("src", "tests", "scripts", "backup_orchestrator.py"):
+        for name in ("src", "tests", "docs", "scripts", "backup_orchestrator.py"):
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy2
             copy(source, tree / name)
@@ -69,7 +69,8 @@ def mutate(module: str, tests: tuple[str, ...]) -> float:
                 show = [sys.executable, "-m", "mutmut", "show", mutant]
                 shown = subprocess.run(show, cwd=tree, capture_output=True, text=True, check=False).stdout
                 print(f"    {mutant}: {end}")
-                print("\n".join(f"        {line}" for line in shown.splitlines() if re.match("[-+@ ]", line)), flush=True)
+                lines = [f"        {line}" for line in shown.splitlines() if re.match("[-+@ ]", line)]
+                print("\n".join(lines), flush=True)
         return 100 * noticed / total
 
 

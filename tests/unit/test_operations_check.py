@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from respaldo.clock import FixedClock
-from respaldo.errors import DamagedError, RepositoryError
+from respaldo.errors import DamagedError, RepositoryError, StorageError
 from respaldo.events import ignore
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
 from respaldo.operations.proofs import newest_proofs
@@ -111,3 +111,32 @@ def test_sample_of_everything_is_everything() -> None:
 def test_backup_that_is_not_there_is_an_error() -> None:
     with pytest.raises(RepositoryError, match="nix"):
         check(fill(MemoryStorage()), CheckRequest(backup="nix"))
+
+
+class FakeReadOnlyStorage(MemoryStorage):
+    """A copy of a repository that may only be read."""
+
+    is_read_only = False
+
+    def put(self, name: str, data: bytes) -> None:
+        if self.is_read_only:
+            raise StorageError(f"{name}: Read-only file system")
+        super().put(name, data)
+
+
+def test_repository_that_can_only_be_read_is_checked_all_the_same() -> None:
+    storage = FakeReadOnlyStorage()
+    repository = fill(storage)
+    storage.is_read_only = True
+    report = check(repository)
+    assert (report.backups, report.findings) == (2, ())
+    assert "Read-only" in report.unkept
+
+
+def test_damage_in_a_repository_that_can_only_be_read_is_still_named() -> None:
+    storage = FakeReadOnlyStorage()
+    repository = fill(storage)
+    pack = next(one.name for one in storage.list() if one.name.startswith("i/d/full/data-"))
+    storage.put(pack, storage.get(pack)[:-1])
+    storage.is_read_only = True
+    assert {finding.backup for finding in check(repository).findings} >= {"full"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_guarded(command: Callable[[], Any]) -> int:
     """Run a command; return the exit code, every error said in one line with its hint."""
     output = Output()
+    _take_any_terminal()
     try:
         with _ending_as_by_interrupt():
             result = command()
@@ -91,6 +93,13 @@ def run_guarded(command: Callable[[], Any]) -> int:
         output.fail(error)
         return error.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _take_any_terminal() -> None:
+    """Escape what a terminal without UTF-8 cannot show: an accent in a name must not end a list in the middle."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -53,7 +53,9 @@ class Output:
             print(_("hint: {hint}").format(hint=error.hint), file=sys.stderr)
 
     def print_json(self, document: object) -> None:
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        """Print a document as JSON: in ASCII where the output is not Unicode, for its escapes are not JSON's."""
+        is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        print(json.dumps(document, ensure_ascii=not is_unicode, indent=2))
 
     def _paint(self, color: str, text: str) -> str:
         return f"\033[{color}m{text}\033[0m" if self.has_color else text

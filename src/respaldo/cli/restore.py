@@ -18,7 +18,7 @@ from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.cli.restore_parts import run_parts_command
 from respaldo.config.settings import Settings
 from respaldo.counting import count_rows
-from respaldo.errors import UsageError
+from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.events import Warned
 from respaldo.language import _, ngettext
 from respaldo.repository.records import Manifest
@@ -117,7 +117,11 @@ def restore_chosen(
     app = App(settings)
     begun_s = app.clock.monotonic_s()
     with Progress(output, _("restoring")) as listen:
-        server = app.find_server(listen, any_database=True)
+        try:
+            server = app.find_server(listen, any_database=True)
+        except (EnvironmentFailedError, UsageError) as error:
+            error.hint = _hint_of_new_server(error.hint, chosen)
+            raise
         role_map = parse_role_map(flags.role_map)
         source = app.open_source(server, chosen, role_map)
         request = RestoreRequest(
@@ -148,6 +152,17 @@ def restore_chosen(
             raise
     _print(output, flags, plan, restored, app.clock.monotonic_s() - begun_s)
     return RestoreOutcome(restored=restored, safety=safety[0] if safety else None)
+
+
+def _hint_of_new_server(hint: str | None, chosen: Manifest | Path) -> str | None:
+    """Add, where a backup of a container finds no server, the way to an empty one: its own may be gone for good."""
+    if isinstance(chosen, Path) or chosen.environment != "docker" or not chosen.server.get("image"):
+        return hint
+    way = _(
+        "{name} is of {instance}; if that server is gone: docker run -d --name NEW -e POSTGRES_PASSWORD=… {image}, "
+        "then restore with --container NEW --globals"
+    ).format(name=chosen.name, instance=chosen.target.instance, image=chosen.server["image"])
+    return f"{hint}; {way}" if hint else way
 
 
 def _require_sense(flags: RestoreFlags) -> None:

@@ -10,7 +10,7 @@ from enum import Enum
 
 from respaldo import __version__
 from respaldo.clock import Clock
-from respaldo.errors import DamagedError, RepositoryError
+from respaldo.errors import DamagedError, RepositoryError, StorageError
 from respaldo.events import Listener, SegmentDone, WorkPlanned
 from respaldo.language import _
 from respaldo.operations.schedules import DOCUMENT, stored_schedules
@@ -54,11 +54,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What was read, and every fault that was found."""
+    """What was read, and every fault that was found. ``unkept``: why results could not be kept beside their backups."""
 
     backups: int
     read_bytes: int
     findings: tuple[Finding, ...]
+    unkept: str = ""
 
 
 def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, listen: Listener) -> CheckReport:
@@ -84,6 +85,7 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         )
     listen(WorkPlanned(backups=len(chosen), size_bytes=sum(manifest.totals.stored_bytes for manifest in chosen)))
     read_bytes = 0
+    unkept = ""
     for manifest in chosen:
         found = list(_check_backup(repository, manifest, request, listen))
         read_bytes += manifest.totals.stored_bytes if request.depth is not Depth.QUICK else 0
@@ -99,8 +101,12 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
             )
             for name in repository.damaged_proofs(manifest)
         ]
-        _keep(repository, manifest, request, found, clock)
-    return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings))
+        try:
+            _keep(repository, manifest, request, found, clock)
+        except StorageError as error:
+            # A copy that may only be read, or a full disk: what was found out is not lost for that.
+            unkept = unkept or error.message
+    return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings), unkept=unkept)
 
 
 def _check_labels(repository: Repository, target: TargetPath) -> Iterator[Finding]:

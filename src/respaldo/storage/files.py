@@ -49,8 +49,16 @@ def _storage_error(error: OSError, path: str, *, reading: bool) -> StorageError:
     if reading and error.errno in _ABSENT:
         return ObjectNotFoundError(_("there is no object {path}").format(path=path))
     message = _("{path}: {reason}").format(path=path, reason=reason)
+    if error.errno == errno.EROFS:
+        hint = _(
+            "{directory} can only be read: list, check, and restore with --to NAME or --no-safety-backup need no more"
+        )
+        return StorageError(message, hint=hint.format(directory=directory))
     if error.errno in _FORBIDDEN:
-        hint = _("Give this user the right to read and write {directory}: ls -ld {directory}")
+        hint = _(
+            "Give this user the right to read and write {directory}: ls -ld {directory}; the files of a copy belong to "
+            "whoever copied them until chown -R gives them away"
+        )
         return StorageError(message, hint=hint.format(directory=directory))
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         hint = _("A file stands where a directory should be, at {directory}; move it, or choose another directory.")
