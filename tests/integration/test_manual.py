@@ -175,7 +175,7 @@ def make_reader(
         program = f'container="{server.name}"'
     else:
         place = dict.fromkeys(places, f"--pod {server.name} --namespace {server.namespace}")
-        program = f'environment="kubernetes", pod="{server.name}", namespace="{server.namespace}"'
+        program = f'pod="{server.name}", namespace="{server.namespace}"'
     place |= {" --context production": "", " --context produccion": ""}
     place |= {'container="pc_db"': program, '"/srv/backups"': f'"{directory / "programs"}"'}
     return Reader(

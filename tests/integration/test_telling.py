@@ -80,7 +80,7 @@ def test_a_backup_is_told_on_every_channel_and_no_secret_is_anywhere(told: Told)
     (email,) = told.mailbox.emails
     text = email.get_content()
     assert f"{told.respaldo.container.name}/{told.database.name}" in str(email["Subject"])
-    assert "101 in 2 tables" in text
+    assert "101 rows in 2 tables" in text
     assert told.inbox.paths[0] == "/planted-ping-key/start"
     # Side by side: a slow one holds up no other.
     assert sorted(told.inbox.paths[1:]) == ["/chat.postMessage", "/planted-ping-key"]
