@@ -19,6 +19,7 @@ import pytest
 from respaldo.cli.main import cli, run_guarded
 from respaldo.postgres.identifiers import quote_identifier
 from tests.conftest import DatabaseFactory
+from tests.contracts import CONTRACT
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer
 from tests.rig.database import Database, database_on
@@ -69,6 +70,7 @@ class Respaldo:
         ended = self.run("backup", "--container", self.container.name, "--database", database, "--json", *words)
         assert ended.status == 0, ended.err
         document: dict[str, Any] = json.loads(ended.out)
+        CONTRACT.check("respaldo backup", document)
         assert expect is None or document["type"] == expect, document
         return document
 
@@ -82,6 +84,7 @@ class Respaldo:
         ended = self.run("list", "--json")
         assert ended.status == 0, ended.err
         backups: list[dict[str, Any]] = json.loads(ended.out)
+        CONTRACT.check("respaldo list", backups)
         return backups
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from tests.contracts import CONTRACT
 from tests.integration.conftest import RoundTrips
 from tests.rig.containers import PostgresContainer
 
@@ -23,6 +24,7 @@ def test_extension_that_only_the_running_container_has_is_bad(
     trip.source.psql("CREATE EXTENSION casera")
     ended = trip.respaldo.run(*words)
     assert ended.status == 50
+    CONTRACT.check("respaldo doctor", json.loads(ended.out))
     (found,) = [one for one in json.loads(ended.out) if "casera" in one["text"]]
     assert found["state"] == "bad"
     assert found["remedy"]

@@ -25,6 +25,7 @@ from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.conftest import DatabaseFactory
+from tests.contracts import CONTRACT
 from tests.integration.conftest import ROOT, Respaldo, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
@@ -98,6 +99,7 @@ def test_full_and_incremental_are_proven_in_the_source_s_own_image(trip: RoundTr
     for name in (full["name"], "latest"):
         ended = trip.respaldo.run("drill", name, "--json")
         assert ended.status == 0, ended.err + ended.out
+        CONTRACT.check("respaldo drill", json.loads(ended.out))
         proof = json.loads(ended.out)[0]
         assert proof["verdict"] == "proven"
         assert {"start", "restore", "compare"} <= proof["seconds"].keys()
@@ -113,6 +115,7 @@ def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) 
     assert json.loads(ended.out)[0]["seconds"]["disaster"] > 0
     assert drills() == ""
     recovery = json.loads(trip.respaldo.run("rto", "--json").out)
+    CONTRACT.check("respaldo rto", recovery)
     assert [(group["disaster"], group["count"]) for group in recovery["groups"]] == [(disaster, 1)]
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import ContainerFactory
+from tests.contracts import CONTRACT
 from tests.integration.conftest import Respaldo
 
 TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
@@ -25,6 +26,7 @@ def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: Conta
     bad.exec(["sh", "-c", "rm $PGDATA/$(psql -XAtU postgres -d cerrada -c \"SELECT pg_relation_filepath('t')\")"])
     ended = respaldo.run(*words, "--json", "--at-once", "3")
     assert ended.status == 1
+    CONTRACT.check("respaldo backup", json.loads(ended.out))
     told = {(one["instance"], one["database"]): one for one in json.loads(ended.out)}
     failed = (bad.name, "cerrada")
     assert {(good.name, "una"), (good.name, "otra"), failed} <= set(told)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ContainerFactory
+from tests.contracts import CONTRACT
 from tests.integration.test_kubernetes import SHOP, run
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
@@ -47,6 +48,7 @@ def test_database_moves_to_the_cluster_and_back(
         moved = move(kubernetes_cluster, tmp_path, docker, kubernetes, "--database", "tienda", "--yes", "--json")
         assert moved.returncode == 0, moved.stderr
         document = json.loads(moved.stdout)
+        CONTRACT.check("respaldo move", document)
         assert (document["database"], document["tables"], document["rows"]) == ("tienda", 2, 20_500)
         assert contents(pod, "tienda") == was
         assert pod.psql("SELECT uno FROM vieja", document["old_database"]) == "1"

@@ -17,6 +17,7 @@ from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.server import connect
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
+from tests.contracts import CONTRACT
 from tests.integration.comparison import assert_description, describe
 from tests.integration.conftest import Ended, RoundTrip, RoundTrips
 from tests.rig.containers import PostgresContainer
@@ -66,7 +67,9 @@ def restore(trip: RoundTrip, *words: str) -> Ended:
 
 def names_of(ended: Ended) -> dict[str, str]:
     assert ended.status == 0, ended.err
-    return {one["table"]: one["restored_as"] for one in json.loads(ended.out)}
+    document = json.loads(ended.out)
+    CONTRACT.check("respaldo restore", document)
+    return {one["table"]: one["restored_as"] for one in document}
 
 
 @pytest.mark.parametrize(

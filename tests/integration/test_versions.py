@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.contracts import CONTRACT
 from tests.integration.conftest import Respaldo, RoundTrips
 from tests.rig.containers import PostgresContainer
 
@@ -48,6 +49,7 @@ SELECT nextval('counted');
 def documents(respaldo: Respaldo, *words: str) -> Any:
     ended = respaldo.run(*words, "--json")
     assert ended.status == 0, ended.err
+    CONTRACT.check(f"respaldo {words[0]} {words[1]}", json.loads(ended.out))
     return json.loads(ended.out)
 
 

@@ -54,12 +54,16 @@ BACKUPS = (
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A repository of four full backups of one row each, with the versions 1.0.0-main.1 to 1.2.0-main.4."""
+    return write_versions(tmp_path)
+
+
+def write_versions(directory: Path) -> Path:
+    """Write a repository of four full backups of one row each, with the versions 1.0.0-main.1 to 1.2.0-main.4."""
     target = TargetPath(instance="pc_db", database="shop")
     series = Series(key='"public"."t"', head='COPY "public"."t" ("id", "v") FROM stdin;\n', tail="\\.\n")
     for number, (version, name, tag) in enumerate(BACKUPS):
         clock = FixedClock(START + timedelta(days=number))
-        repository = Repository.open_or_create(DirectoryStorage(tmp_path), clock)
+        repository = Repository.open_or_create(DirectoryStorage(directory), clock)
         text = b"1\t%d\n" % number
         with (
             repository.acquire(target) as lease,
@@ -85,7 +89,7 @@ def directory(tmp_path: Path) -> Path:
                 )
             )
         label_backup(repository, manifest, LabelRequest(branch="main", version=version, tags=(tag,)))
-    return tmp_path
+    return directory
 
 
 def run(directory: Path, *words: str) -> tuple[int, str, str]:

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
 PAGES = (
     "api-reference.md",
+    "contracts.md",
     "monitoring.md",
     "notifications.md",
     "python-api.md",

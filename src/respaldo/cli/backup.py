@@ -9,7 +9,7 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
-from respaldo.cli.documents import labelled_document
+from respaldo.cli.documents import made_document
 from respaldo.cli.fleet_flags import FleetFlags, fleet_options
 from respaldo.cli.labelling import label_options
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
@@ -137,7 +137,7 @@ def _back_up(
     if labelled.version is not None:
         output.line(_("version"), str(labelled.version))
     if as_json:
-        output.print_json({**labelled_document(labelled), "anomalies": [one.text for one in anomalies]})
+        output.print_json(made_document(labelled, anomalies))
     elif not output.quiet:
         print(
             _("{name}  committed, {tables}, {rows}").format(

@@ -10,6 +10,7 @@ from respaldo.app import App
 from respaldo.cli.announcing import ALL, Announcing
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
+from respaldo.cli.reports import check_document
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups, count_rows
 from respaldo.errors import DONE_WITH_WARNINGS, DamagedError, UsageError
@@ -92,7 +93,7 @@ def run_check_command(output: Output, settings: Settings, request: CheckRequest,
 
 def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:
     if as_json:
-        output.print_json(_document(report))
+        output.print_json(check_document(report))
     elif not report.findings:
         print(
             _("{backups} checked, {size}: all is whole").format(
@@ -115,21 +116,3 @@ def _failure(report: CheckReport) -> DamagedError | None:
         ),
         hint=_("make a full backup now, and bring the damaged objects back from a copy of the repository"),
     )
-
-
-def _document(report: CheckReport) -> dict[str, Any]:
-    return {
-        "backups": report.backups,
-        "read_bytes": report.read_bytes,
-        "findings": [
-            {
-                "instance": finding.target.instance if finding.target else None,
-                "database": finding.target.database if finding.target else None,
-                "backup": finding.backup,
-                "message": finding.message,
-                "table": finding.table or None,
-                "rows": finding.rows,
-            }
-            for finding in report.findings
-        ],
-    }

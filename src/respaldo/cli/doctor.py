@@ -10,6 +10,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
+from respaldo.cli.reports import symptom_document
 from respaldo.config.settings import Settings
 from respaldo.errors import ProofFailedError, RepositoryError
 from respaldo.language import _, ngettext
@@ -59,7 +60,7 @@ def run_doctor_command(output: Output, settings: Settings, *, as_json: bool) -> 
     added = app.find_environment().added_files(server.runner.instance)
     symptoms = examine(server, repository, app.target_of(server), now=app.clock.now(), objective=objective, added=added)
     if as_json:
-        output.print_json([{"state": one.state.value, "text": one.text, "remedy": one.remedy} for one in symptoms])
+        output.print_json([symptom_document(one) for one in symptoms])
     else:
         marks = {State.GOOD: "✓", State.NOTE: "·", State.BAD: "✗"}
         for one in symptoms:

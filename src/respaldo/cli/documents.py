@@ -1,13 +1,30 @@
-"""What ``--json`` prints: a contract. A field may be added, none is renamed or removed."""
+"""What ``--json`` prints of backups, record by record: a contract, written down in docs/en/contracts.md. A field may be
+added, none is renamed or removed."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from respaldo.operations.versions import LabelledBackup
 from respaldo.repository.manifest import format_instant
-from respaldo.repository.proof import Proof
-from respaldo.repository.records import Manifest
+
+if TYPE_CHECKING:
+    from respaldo.operations.anomalies import Anomaly
+    from respaldo.operations.compare import Comparison
+    from respaldo.operations.fleet import FleetResult
+    from respaldo.operations.restore import Restored
+    from respaldo.operations.tables import RestoredTable
+    from respaldo.operations.versions import Branch, LabelledBackup
+    from respaldo.postgres.definitions import SchemaObject
+    from respaldo.repository.labels import Rollback
+    from respaldo.repository.proof import Proof
+    from respaldo.repository.records import Manifest, TargetPath
+
+
+def target_document(target: TargetPath) -> dict[str, Any]:
+    """Return what names a target, to be part of a record."""
+    return {"instance": target.instance, "database": target.database}
 
 
 def backup_document(manifest: Manifest, proof: Proof | None = None) -> dict[str, Any]:
@@ -54,4 +71,124 @@ def labelled_document(one: LabelledBackup, proof: Proof | None = None) -> dict[s
         "tags": list(one.labels.tags),
         "description": one.labels.description,
         "pinned": one.labels.is_pinned,
+    }
+
+
+def made_document(one: LabelledBackup, anomalies: Iterable[Anomaly]) -> dict[str, Any]:
+    """Return a backup that was just made, with what is odd about it."""
+    return {**labelled_document(one), "anomalies": [anomaly.text for anomaly in anomalies]}
+
+
+def fleet_document(result: FleetResult) -> dict[str, Any]:
+    """Return what came of one of many targets. What a Job of a cluster made is as that printed it."""
+    made: dict[str, Any] | None = backup_document(result.manifest) if result.manifest else None
+    if result.job is not None:
+        made = json.loads(result.job.document)
+    return {
+        "instance": result.instance,
+        "database": result.database,
+        "backup": made,
+        "anomalies": [one.text for one in result.backup.anomalies] if result.backup else [],
+        "error": result.error.message if result.error else None,
+        "hint": result.error.hint if result.error else None,
+    }
+
+
+def restored_document(name: str, restored: Restored, duration_s: float) -> dict[str, Any]:
+    """Return a whole restore; ``name``: of the backup or the dump file."""
+    return {
+        "name": name,
+        "database": restored.database,
+        "rows": restored.rows,
+        "old_database": restored.old,
+        "duration_s": round(duration_s, 3),
+    }
+
+
+def restored_table_document(one: RestoredTable) -> dict[str, Any]:
+    """Return one table that was restored by itself."""
+    return {"table": one.table, "restored_as": one.restored_as, "rows": one.rows}
+
+
+def loaded_document(name: str, database: str, rows: int) -> dict[str, Any]:
+    """Return a restore of rows alone."""
+    return {"name": name, "database": database, "rows": rows}
+
+
+def moved_document(manifest: Manifest, restored: Restored, duration_s: float) -> dict[str, Any]:
+    """Return a move: the backup that was made, and what it was restored as."""
+    return {
+        "backup": backup_document(manifest),
+        "database": restored.database,
+        "rows": restored.rows,
+        "tables": manifest.totals.tables,
+        "old_database": restored.old,
+        "duration_s": round(duration_s, 3),
+    }
+
+
+def drill_document(name: str, proof: Proof) -> dict[str, Any]:
+    """Return a backup's name with its proof."""
+    return {"name": name, **proof_document(proof)}
+
+
+def branch_document(one: Branch) -> dict[str, Any]:
+    """Return one branch of a target."""
+    return {
+        "name": one.name,
+        **target_document(one.target),
+        "versions": one.count,
+        "newest": str(one.newest.version) if one.newest else None,
+        "next": str(one.following),
+    }
+
+
+def tag_document(tag: str, backups: Iterable[LabelledBackup]) -> dict[str, Any]:
+    """Return a tag with the backups that bear it."""
+    return {"tag": tag, "backups": [labelled_document(one) for one in backups]}
+
+
+def rollback_document(target: TargetPath, one: Rollback) -> dict[str, Any]:
+    """Return one rollback of a target's history."""
+    return {
+        "made": format_instant(one.made),
+        "instance": target.instance,
+        "database": one.database,
+        "version": one.version or None,
+        "name": one.backup,
+        "safety_backup": one.safety,
+    }
+
+
+def comparison_document(sides: Sequence[LabelledBackup], comparison: Comparison) -> dict[str, Any]:
+    """Return two backups compared. ``sides``: the old one and the new one."""
+
+    def describe(objects: Iterable[SchemaObject]) -> list[dict[str, Any]]:
+        return [{"type": one.type, "schema": one.schema, "name": one.name} for one in objects]
+
+    schema = comparison.schema
+    changes = schema and {
+        "added": describe(schema.added),
+        "removed": describe(schema.removed),
+        "altered": describe(schema.altered),
+    }
+    return {
+        "old": labelled_document(sides[0]),
+        "new": labelled_document(sides[1]),
+        "schema": changes,
+        "tables": [
+            {
+                "table": one.table,
+                "old_rows": one.old_rows,
+                "new_rows": one.new_rows,
+                "old_bytes": one.old_bytes,
+                "new_bytes": one.new_bytes,
+                "is_changed": one.is_changed,
+                "added": one.changes.added if one.changes else None,
+                "removed": one.changes.removed if one.changes else None,
+                "changed": one.changes.changed if one.changes else None,
+            }
+            for one in comparison.tables
+        ],
+        "statements_differ": comparison.statements_differ,
     }

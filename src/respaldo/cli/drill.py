@@ -14,7 +14,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.choosing import choose_backup
-from respaldo.cli.documents import proof_document
+from respaldo.cli.documents import drill_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.config.settings import Settings
@@ -159,7 +159,7 @@ def _drill_all(
     if html is not None:
         _write_report(html, proofs)
     if as_json:
-        output.print_json([{"name": manifest.name, **proof_document(proof)} for manifest, proof in proofs])
+        output.print_json([drill_document(manifest.name, proof) for manifest, proof in proofs])
     elif not manifests:
         print(_("no drill is due"))
     if failures:

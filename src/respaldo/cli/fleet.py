@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.backup import find_oddities
-from respaldo.cli.documents import backup_document
+from respaldo.cli.documents import fleet_document
 from respaldo.cli.fleet_flags import FleetFlags
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
@@ -69,7 +68,7 @@ def _run_fleet(
     for result in results:
         _announce(announcing, result)
     if as_json:
-        output.print_json([_document(result) for result in results])
+        output.print_json([fleet_document(result) for result in results])
     else:
         print(_table(results))
     failed = [f"{result.instance}/{result.database}" for result in results if result.error]
@@ -216,21 +215,3 @@ def _table(results: Sequence[FleetResult]) -> str:
     header = [_("target"), _("type"), _("outcome")]
     rows = [[f"{one.instance}/{one.database}", _type(one), _outcome(one)] for one in results]
     return format_table([header, *rows])
-
-
-def _backup_document(result: FleetResult) -> dict[str, Any] | None:
-    if result.job is not None:
-        document: dict[str, Any] = json.loads(result.job.document)
-        return document
-    return backup_document(result.manifest) if result.manifest else None
-
-
-def _document(result: FleetResult) -> dict[str, object]:
-    return {
-        "instance": result.instance,
-        "database": result.database,
-        "backup": _backup_document(result),
-        "anomalies": [one.text for one in result.backup.anomalies] if result.backup else [],
-        "error": result.error.message if result.error else None,
-        "hint": result.error.hint if result.error else None,
-    }

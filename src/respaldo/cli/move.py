@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import backup_document
+from respaldo.cli.documents import moved_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.restore import restore_chosen
@@ -125,16 +125,8 @@ def run_move_command(output: Output, settings: Settings, there: Settings, flags:
         output.line("", _("cancelled; the backup {name} stays").format(name=manifest.name))
         return
     if flags.as_json:
-        output.print_json(
-            {
-                "backup": backup_document(manifest),
-                "database": outcome.restored.database,
-                "rows": outcome.restored.rows,
-                "tables": totals.tables,
-                "old_database": outcome.restored.old,
-                "duration_s": round(source.clock.monotonic_s() - begun_s, 3),
-            }
-        )
+        duration_s = source.clock.monotonic_s() - begun_s
+        output.print_json(moved_document(manifest, outcome.restored, duration_s))
     elif not output.quiet:
         print(
             _("moved: every row of {tables} compared; {source} still has its own").format(

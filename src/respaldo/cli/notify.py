@@ -9,6 +9,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import delivery_document
 from respaldo.config.settings import Settings
 from respaldo.errors import NotificationError, UsageError
 from respaldo.language import _
@@ -62,7 +63,7 @@ def run_test_command(output: Output, settings: Settings, *, as_json: bool) -> No
             ),
         )
     if as_json:
-        output.print_json([_document(one) for one in deliveries])
+        output.print_json([delivery_document(one) for one in deliveries])
     else:
         rows = [[one.channel, _outcome(one), format_duration(one.seconds)] for one in deliveries]
         print(format_table([[_("channel"), _("outcome"), _("duration")], *rows]))
@@ -79,14 +80,3 @@ def _outcome(one: Delivery) -> str:
     if one.error is None:
         return _("delivered")
     return _("FAILED: {reason}").format(reason=one.error.message)
-
-
-def _document(one: Delivery) -> dict[str, Any]:
-    return {
-        "channel": one.channel,
-        "delivered": one.error is None,
-        "attempts": one.attempts,
-        "seconds": round(one.seconds, 3),
-        "error": one.error.message if one.error else None,
-        "hint": one.error.hint if one.error else None,
-    }

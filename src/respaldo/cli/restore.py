@@ -12,6 +12,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.asking import confirm, require_typed
 from respaldo.cli.choosing import choose_source
+from respaldo.cli.documents import restored_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
@@ -250,15 +251,7 @@ def _save(app: App, server: Server, plan: RestorePlan, output: Output) -> Manife
 
 def _print(output: Output, flags: RestoreFlags, plan: RestorePlan, restored: Restored, duration_s: float) -> None:
     if flags.as_json:
-        output.print_json(
-            {
-                "name": plan.source,
-                "database": restored.database,
-                "rows": restored.rows,
-                "old_database": restored.old,
-                "duration_s": round(duration_s, 3),
-            }
-        )
+        output.print_json(restored_document(plan.source, restored, duration_s))
         return
     if output.quiet:
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from respaldo.app import App
 from respaldo.cli.asking import confirm
+from respaldo.cli.documents import loaded_document, restored_table_document
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.config.settings import Settings
@@ -54,7 +55,7 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
             listen=listen,
         )
     if flags.as_json:
-        output.print_json([{"table": one.table, "restored_as": one.restored_as, "rows": one.rows} for one in restored])
+        output.print_json([restored_table_document(one) for one in restored])
         return
     for one in restored:
         print(
@@ -76,6 +77,6 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
             return
         rows = restore_rows(server, reader, database, jobs=settings.jobs, listen=listen)
     if flags.as_json:
-        output.print_json({"name": chosen.name, "database": database, "rows": rows})
+        output.print_json(loaded_document(chosen.name, database, rows))
     else:
         print(_("{rows} loaded into {database}").format(rows=count_rows(rows), database=database))

@@ -12,6 +12,7 @@ from respaldo.cli.announcing import ALL, Announcing
 from respaldo.cli.asking import confirm
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import retention_document
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups
 from respaldo.language import N_, _, ngettext
@@ -71,7 +72,7 @@ def _retain(output: Output, app: App, *, dry_run: bool, yes: bool, as_json: bool
     plans = [plan_target(repository, target, policy, now=app.clock.now()) for target in repository.targets()]
     removals = sum(len(plan.removals) for plan in plans)
     if as_json:
-        output.print_json([_document(plan) for plan in plans])
+        output.print_json([retention_document(plan) for plan in plans])
     else:
         for plan in plans:
             print_plan(plan)
@@ -104,20 +105,3 @@ def describe_removal(plan: RetentionPlan) -> str:
     return _("{backups}, {size}: {names}").format(
         backups=count_backups(len(plan.removals)), size=format_size(plan.freed_bytes), names=", ".join(plan.removals)
     )
-
-
-def _document(plan: RetentionPlan) -> dict[str, Any]:
-    return {
-        "instance": plan.target.instance,
-        "database": plan.target.database,
-        "freed_bytes": plan.freed_bytes,
-        "verdicts": [
-            {
-                "name": verdict.name,
-                "keep": verdict.keep,
-                "category": verdict.category.value,
-                "reasons": [reason.value for reason in verdict.reasons],
-            }
-            for verdict in plan.verdicts
-        ],
-    }

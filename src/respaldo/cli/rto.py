@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import click
 from respaldo.app import App
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import recovery_document, trend_document
 from respaldo.config.settings import Settings
 from respaldo.errors import StorageError
 from respaldo.language import N_, _
 from respaldo.metrics.plot import plot_svg, plot_text
-from respaldo.metrics.recovery import Recovery, RecoveryStatistics, Trend, find_trends, summarize
+from respaldo.metrics.recovery import Recovery, Trend, find_trends, summarize
 from respaldo.units import format_duration, format_size
 
 _MONTH_DAYS = 30
@@ -60,16 +60,17 @@ def run_rto_command(output: Output, settings: Settings, svg: str | None, *, as_j
     groups = _groups(recoveries)
     trends = find_trends(recoveries, objective_s, now=app.clock.now())
     if as_json:
+        shown = [*map(trend_document, trends)]
         output.print_json(
             {
                 "objective_s": objective_s,
                 "groups": [
-                    {"target": target, "disaster": disaster or None, **_numbers(summarize(group, objective_s))}
+                    {"target": target, "disaster": disaster or None, **recovery_document(summarize(group, objective_s))}
                     for (target, disaster), group in groups.items()
                 ],
-                "all": _numbers(summarize(recoveries, objective_s)),
-                "trends": [_trend_document(trend) for trend in trends],
-                "missed_on": min((trend.missed_on.isoformat() for trend in trends if trend.missed_on), default=None),
+                "all": recovery_document(summarize(recoveries, objective_s)),
+                "trends": shown,
+                "missed_on": min((one["missed_on"] for one in shown if one["missed_on"]), default=None),
             }
         )
     elif not recoveries:
@@ -111,14 +112,6 @@ def _describe(trend: Trend) -> str:
     if trend.missed_on is not None:
         parts.append(_("if it goes on so, it is missed on {date}").format(date=f"{trend.missed_on:%Y-%m-%d}"))
     return "; ".join(parts)
-
-
-def _trend_document(trend: Trend) -> dict[str, Any]:
-    return {**asdict(trend), "missed_on": trend.missed_on.isoformat() if trend.missed_on else None}
-
-
-def _numbers(found: RecoveryStatistics | None) -> dict[str, Any]:
-    return asdict(found) if found else {"count": 0}
 
 
 def _table(groups: dict[tuple[str, str], list[Recovery]], recoveries: Sequence[Recovery], objective_s: float) -> str:

@@ -13,6 +13,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import cronjob_document
 from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError
 from respaldo.language import N_, _
@@ -119,7 +120,7 @@ def run_list_schedules_command(output: Output, settings: Settings, *, as_json: b
             }
             for one in schedules
         ]
-        output.print_json([*documents, *map(_cluster_document, others)])
+        output.print_json([*documents, *map(cronjob_document, others)])
     elif not schedules and not others:
         print(_("Nothing is scheduled in {directory}").format(directory=settings.repository))
     else:
@@ -213,19 +214,6 @@ def _cluster_slot(one: ClusterSchedule, now: datetime) -> datetime | None:
     except (RespaldoError, LookupError, ValueError, OSError):
         # Whoever wrote the CronJob by hand may use what only Kubernetes knows.
         return None
-
-
-def _cluster_document(one: ClusterSchedule) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "expression": one.expression,
-        "time_zone": one.time_zone,
-        "command": list(one.command),
-        "trigger": Trigger.KUBERNETES.value,
-        "suspended": one.is_suspended,
-        "last_started": one.last,
-        "last_success": one.last_success,
-    }
 
 
 def _history_row(one: RunRecord) -> list[str]:

@@ -11,11 +11,11 @@ from respaldo.app import App
 from respaldo.cli.announcing import say_undelivered, write_metrics_file
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import status_document
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, StaleError
 from respaldo.language import _
 from respaldo.operations.status import TargetStatus
-from respaldo.repository.manifest import format_instant
 from respaldo.units import format_duration
 
 
@@ -61,7 +61,7 @@ def run_status_command(output: Output, settings: Settings, *, notify: bool, as_j
         is_told = not deliveries
     is_told &= write_metrics_file(output, app)
     if as_json:
-        output.print_json([_document(one) for one in targets])
+        output.print_json([status_document(one) for one in targets])
     elif not targets:
         print(_("No backups found in {directory}").format(directory=settings.repository))
     else:
@@ -103,24 +103,3 @@ def _state(one: TargetStatus) -> str:
     if one.is_retired:
         return _("retired")
     return _("fresh") if one.is_fresh else _("LATE")
-
-
-def _document(one: TargetStatus) -> dict[str, Any]:
-    remembered = one.remembered
-    return {
-        "instance": one.target.instance,
-        "database": one.target.database,
-        "fresh": one.is_fresh,
-        "retired": one.is_retired,
-        "age_s": None if one.age is None else round(one.age.total_seconds()),
-        "rpo_s": round(one.rpo.total_seconds()),
-        "newest": one.newest.name if one.newest else None,
-        "newest_started": format_instant(one.newest.started) if one.newest else None,
-        "proof": {"made": format_instant(one.proof.made), "verdict": one.proof.verdict.value} if one.proof else None,
-        "recovery_s": one.recovery_s,
-        "failures": remembered.failures,
-        "failures_in_a_row": remembered.in_a_row,
-        "last_failure": format_instant(remembered.last_failure) if remembered.last_failure else None,
-        "last_error": remembered.last_error or None,
-        "next_run": format_instant(one.next_run) if one.next_run else None,
-    }

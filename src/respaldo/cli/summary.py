@@ -11,17 +11,16 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import backup_document, proof_document
 from respaldo.cli.list import describe_proof
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
+from respaldo.cli.reports import summary_document
 from respaldo.cli.retain import CATEGORIES, RETENTION, describe_removal
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups
 from respaldo.errors import RepositoryError, RespaldoError
 from respaldo.language import _, ngettext
 from respaldo.operations.summary import Amount, Growth, TargetSummary, summarize
-from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import BackupType
 from respaldo.units import format_count, format_duration, format_size
 
@@ -73,7 +72,7 @@ def run_summary_command(output: Output, settings: Settings, *, as_json: bool) ->
             raise
         targets = []
     if as_json:
-        output.print_json([_document(one) for one in targets])
+        output.print_json([summary_document(one) for one in targets])
     elif not targets:
         print(_("No backups found in {directory}").format(directory=settings.repository))
     else:
@@ -170,50 +169,3 @@ def _period(growth: Sequence[Growth]) -> str:
         first=f"{shown[0].at.astimezone():%Y-%m-%d}",
         last=f"{shown[-1].at.astimezone():%Y-%m-%d}",
     )
-
-
-def _document(one: TargetSummary) -> dict[str, Any]:
-    return {
-        "instance": one.target.instance,
-        "database": one.target.database,
-        "last": backup_document(one.last) if one.last else None,
-        "age_s": None if one.age is None else round(one.age.total_seconds(), 3),
-        "rpo_s": round(one.rpo.total_seconds()),
-        "meets_rpo": one.meets_rpo,
-        "last_proof": {"name": one.last_proof.backup, **proof_document(one.last_proof.proof)}
-        if one.last_proof
-        else None,
-        "backups": one.total.count,
-        "stored_bytes": one.total.stored_bytes,
-        "amounts": [
-            {
-                "category": category.value,
-                "type": kind.value,
-                "backups": amount.count,
-                "stored_bytes": amount.stored_bytes,
-            }
-            for (category, kind), amount in sorted(one.amounts.items())
-        ],
-        "growth": [
-            {"at": format_instant(point.at), "raw_bytes": point.raw_bytes, "stored_bytes": point.stored_bytes}
-            for point in one.growth
-        ],
-        "branches": [
-            {
-                "name": branch.name,
-                "versions": branch.count,
-                "newest": str(branch.newest.version) if branch.newest else None,
-            }
-            for branch in one.branches
-        ],
-        "pinned": one.pinned,
-        "damaged": list(one.damaged),
-        "retention": {"removals": list(one.retention.removals), "freed_bytes": one.retention.freed_bytes},
-        "next": {
-            "type": one.following.type.value,
-            "base": one.following.base,
-            "code": one.following.reason.value,
-            "text": one.following.text,
-            "at": format_instant(one.next_run) if one.next_run else None,
-        },
-    }

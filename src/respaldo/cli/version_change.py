@@ -13,6 +13,7 @@ from respaldo.cli.asking import confirm
 from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
+from respaldo.cli.reports import prune_document
 from respaldo.cli.version_show import choose_labelled, open_targets
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups
@@ -130,7 +131,7 @@ def run_prune_command(
     _opened, targets = open_targets(settings)
     plans = [plan_version_prune(repository, target, keep=keep, now=app.clock.now()) for target in targets]
     if as_json:
-        output.print_json([_document(plan) for plan in plans])
+        output.print_json([prune_document(plan) for plan in plans])
     else:
         _print(plans, settings)
     removals = sum(len(plan.removals) for plan in plans)
@@ -165,20 +166,3 @@ def _print(plans: list[PrunePlan], settings: Settings) -> None:
             [_("keep") if one.keep else _("remove"), str(one.version), one.name, one.text] for one in plan.verdicts
         ]
         print(format_table(rows))
-
-
-def _document(plan: PrunePlan) -> dict[str, Any]:
-    return {
-        "instance": plan.target.instance,
-        "database": plan.target.database,
-        "freed_bytes": plan.freed_bytes,
-        "verdicts": [
-            {
-                "name": one.name,
-                "version": str(one.version),
-                "keep": one.keep,
-                "reasons": [reason.value for reason in one.reasons],
-            }
-            for one in plan.verdicts
-        ],
-    }

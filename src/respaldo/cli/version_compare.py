@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import labelled_document
+from respaldo.cli.documents import comparison_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, format_table
 from respaldo.cli.version_show import choose_labelled
@@ -58,7 +58,7 @@ def run_compare_command(output: Output, settings: Settings, old: str, new: str, 
     with Progress(output, _("comparing")) as listen:
         comparison = compare_backups(*readers, listen=listen)
     if as_json:
-        output.print_json(_document(sides, comparison))
+        output.print_json(comparison_document(sides, comparison))
     else:
         _print(sides, comparison)
 
@@ -112,32 +112,3 @@ def _row(one: TableComparison) -> list[str]:
     sign = "+" if rows >= before else "-"
     table = one.table.replace('"', "") if one.table.count('"') == 4 else one.table
     return [table, format_count(rows), f"{sign}{format_count(abs(rows - before))}", size, *details]
-
-
-def _document(sides: Sequence[LabelledBackup], comparison: Comparison) -> dict[str, Any]:
-    schema = comparison.schema
-    return {
-        "old": labelled_document(sides[0]),
-        "new": labelled_document(sides[1]),
-        "schema": None
-        if schema is None
-        else {
-            name: [{"type": one.type, "schema": one.schema, "name": one.name} for one in objects]
-            for name, objects in (("added", schema.added), ("removed", schema.removed), ("altered", schema.altered))
-        },
-        "tables": [
-            {
-                "table": one.table,
-                "old_rows": one.old_rows,
-                "new_rows": one.new_rows,
-                "old_bytes": one.old_bytes,
-                "new_bytes": one.new_bytes,
-                "is_changed": one.is_changed,
-                "added": one.changes.added if one.changes else None,
-                "removed": one.changes.removed if one.changes else None,
-                "changed": one.changes.changed if one.changes else None,
-            }
-            for one in comparison.tables
-        ],
-        "statements_differ": comparison.statements_differ,
-    }

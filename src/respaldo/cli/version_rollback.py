@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.documents import rollback_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.cli.version_show import choose_labelled, open_targets
@@ -15,7 +16,6 @@ from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError
 from respaldo.language import _
 from respaldo.operations.versions import read_rollbacks, record_rollback
-from respaldo.repository.manifest import format_instant
 from respaldo.repository.records import Manifest
 
 
@@ -138,19 +138,7 @@ def run_history_command(output: Output, settings: Settings, *, as_json: bool) ->
     repository, targets = open_targets(settings)
     found = read_rollbacks(repository, targets) if repository is not None else []
     if as_json:
-        output.print_json(
-            [
-                {
-                    "made": format_instant(one.made),
-                    "instance": target.instance,
-                    "database": one.database,
-                    "version": one.version or None,
-                    "name": one.backup,
-                    "safety_backup": one.safety,
-                }
-                for target, one in found
-            ]
-        )
+        output.print_json([rollback_document(target, one) for target, one in found])
     elif not found:
         print(_("No rollbacks were made"))
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.documents import labelled_document
+from respaldo.cli.documents import branch_document, labelled_document, tag_document
 from respaldo.cli.list import describe_proof, read_proofs
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
@@ -255,19 +255,7 @@ def run_branches_command(output: Output, settings: Settings, *, as_json: bool) -
     repository, targets = open_targets(settings)
     found = list_branches(repository, targets) if repository is not None else []
     if as_json:
-        output.print_json(
-            [
-                {
-                    "name": one.name,
-                    "instance": one.target.instance,
-                    "database": one.target.database,
-                    "versions": one.count,
-                    "newest": str(one.newest.version) if one.newest else None,
-                    "next": str(one.following),
-                }
-                for one in found
-            ]
-        )
+        output.print_json([branch_document(one) for one in found])
     elif not found:
         print(_("No versions found in {directory}").format(directory=settings.repository))
     else:
@@ -286,9 +274,7 @@ def run_tags_command(output: Output, settings: Settings, *, as_json: bool) -> No
     repository, targets = open_targets(settings)
     found = list_tags(list_labelled(repository, targets)) if repository is not None else {}
     if as_json:
-        output.print_json(
-            [{"tag": tag, "backups": [labelled_document(one) for one in backups]} for tag, backups in found.items()]
-        )
+        output.print_json([tag_document(tag, backups) for tag, backups in found.items()])
     elif not found:
         print(_("No tags found in {directory}").format(directory=settings.repository))
     else:
