@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from respaldo.catalog.history import identity
 from respaldo.catalog.strategy import BackupType, PastBackup, Reason, StrategyPolicy, decide
+from tests.unit.languages import say_in_each
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 SAME = ("15", "7300", "shop")
@@ -91,6 +95,50 @@ def test_decide_by_the_rules(case: str) -> None:
     assert decision.type is (BackupType.FULL if base is None else BackupType.INCREMENTAL)
     assert decision.text
     assert "{" not in decision.text
+
+
+SAID = {
+    # What must stand in the text that a person reads: the numbers and names that made the decision.
+    "no history": ([], None, []),
+    "a full that is asked for": ([full()], BackupType.FULL, []),
+    "an incremental that is asked for": ([full()], BackupType.INCREMENTAL, []),
+    "another system": ([full("monday", identity=("15", "7301", "shop"))], None, ["monday"]),
+    "a failed check": ([full("monday", has_failed=True)], None, ["monday"]),
+    "nine days old": ([full(age=timedelta(days=9))], None, ["9", "7"]),
+    "six used": ([full(), *map(incremental, range(6))], None, ["6", "5"]),
+    "three quarters of a full": ([full(), incremental(1, size=750)], None, ["75", "60"]),
+    "three used": ([full(), *map(incremental, range(3))], None, ["2", "3", "5"]),
+    "from the future": ([full(age=-WEEK)], None, ["0", "0", "5"]),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_decision_says_why_with_its_numbers_in_each_language(case: str) -> None:
+    history, asked, facts = SAID[case]
+    texts = say_in_each(
+        lambda: decide(history, now=NOW, identity=SAME, policy=StrategyPolicy(), asked=asked).text,
+    )
+    for text in texts.values():
+        assert sorted(re.findall(r"[0-9]+|monday", text)) == sorted(facts)
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda number: ([full(age=timedelta(days=number, hours=1))], StrategyPolicy(full_every=timedelta())),
+        lambda number: ([full(), *map(incremental, range(number))], StrategyPolicy(incrementals_per_full=0)),
+        lambda number: ([full(age=timedelta(days=number, hours=1))], StrategyPolicy()),
+    ],
+    ids=["too old", "too many", "fresh"],
+)
+def test_decision_says_one_in_the_singular(count: Callable[[int], tuple[list[PastBackup], StrategyPolicy]]) -> None:
+    def text(number: int) -> str:
+        history, policy = count(number)
+        return re.sub("[0-9]+", "#", decide(history, now=NOW, identity=SAME, policy=policy).text)
+
+    none, one, two = (say_in_each(partial(text, number)) for number in range(3))
+    for language, said in two.items():
+        assert said == none[language] != one[language]
 
 
 def test_decide_with_another_policy_takes_its_numbers() -> None:

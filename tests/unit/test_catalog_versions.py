@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -15,12 +16,14 @@ from respaldo.catalog.versions import (
     Version,
     Versioned,
     check_branch,
+    check_tag,
     is_word,
     next_version,
     plan_prune,
     prune_order,
 )
 from respaldo.errors import UsageError
+from tests.unit.languages import raise_in_each
 
 START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
@@ -53,17 +56,19 @@ def test_any_text_is_a_version_or_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BRANCHES, "feature/login", "2026", "Ñandú", "a.b-c_d+e"])
-def test_branch_with_a_valid_name_is_taken(name: str) -> None:
+def test_branch_or_tag_with_a_valid_name_is_taken(name: str) -> None:
     check_branch(name)
+    check_tag(name)
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "../x", "-x", "_x", "a b", "a.", "a/", "a" * 65, "a\u0301o", "a\tb", "a\u202eb"]
 )
-def test_branch_with_another_name_is_refused(name: str) -> None:
+def test_branch_or_tag_with_another_name_is_refused_with_the_rule(name: str) -> None:
     assert not is_word(name)
-    with pytest.raises(UsageError):
-        check_branch(name)
+    for check in (check_branch, check_tag):
+        hints = raise_in_each(UsageError, partial(check, name), repr(name))
+        assert all("64" in hint for hint in hints)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +98,28 @@ def test_version_asked_for_is_given(asked: str, given: str) -> None:
     assert str(next_version("main", version("1.2.3-main.7"), asked=asked)) == given
 
 
-@pytest.mark.parametrize("asked", ["1.2.2", "1.2.3-main.7", "2.0.0-main.1", "2.0.0-develop.9", "two", "1.2", ""])
-def test_version_that_cannot_be_given_is_refused_with_a_way_out(asked: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        next_version("main", version("1.2.3-main.7"), asked=asked)
-    assert caught.value.hint
+@pytest.mark.parametrize(
+    ("asked", "facts", "way_out"),
+    [
+        # What was given, the last one, its branch; and the version that is free, by the step that was asked for.
+        ("1.2.2", ["1.2.2-main.8", "1.2.3-main.7"], "1.3.0-main.8"),
+        ("1.2.3-main.7", ["1.2.3-main.7"], "1.3.0-main.8"),
+        ("2.0.0-main.1", ["2.0.0-main.1", "1.2.3-main.7"], "1.3.0-main.8"),
+        ("2.0.0-develop.9", ["2.0.0-develop.9", " develop,", " main"], "--branch"),
+        ("two", ["'two'"], "2.0.0"),
+        ("1.2", ["'1.2'"], "2.0.0"),
+        ("", ["''"], "2.0.0"),
+    ],
+)
+def test_version_that_cannot_be_given_is_refused_with_a_way_out(asked: str, facts: list[str], way_out: str) -> None:
+    last = version("1.2.3-main.7")
+    hints = raise_in_each(UsageError, lambda: next_version("main", last, step=Step.MINOR, asked=asked), *facts)
+    assert all(way_out in hint for hint in hints)
+
+
+def test_version_below_the_last_one_of_another_branch_is_told_with_that_branch() -> None:
+    last = version("1.2.3-feature/login.7")
+    raise_in_each(UsageError, lambda: next_version("feature/login", last, asked="1.0.0"), " feature/login")
 
 
 def history(builds: list[tuple[str, int | None]]) -> list[Versioned]:
@@ -154,6 +176,7 @@ def test_clean_up_gives_every_reason_and_removes_incrementals_first() -> None:
         Versioned(name="i2", base="f2", started=START + timedelta(hours=3), version=version("1.0.3-main.4")),
     ]
     verdicts = plan_prune(backups, 1)
+    assert [one.version for one in verdicts] == [one.version for one in backups[::-1]]
     assert [(one.name, one.keep, one.reasons) for one in verdicts] == [
         ("i2", True, (PruneReason.RECENT, PruneReason.NEWEST)),
         ("f2", True, (PruneReason.BASE,)),
@@ -161,3 +184,27 @@ def test_clean_up_gives_every_reason_and_removes_incrementals_first() -> None:
         ("f1", False, (PruneReason.EXCESS,)),
     ]
     assert prune_order(verdicts, {"f1", "f2"}) == ["i1", "f1"]
+
+
+def test_clean_up_says_why_a_version_past_the_number_stays() -> None:
+    def backup(number: int, **changes: bool) -> Versioned:
+        started = START + timedelta(hours=number)
+        return Versioned(
+            name=f"b{number}", base=None, started=started, version=version(f"1.0.{number}-main.{number}"), **changes
+        )
+
+    proven = {"is_proven": True}
+    backups = [
+        backup(1, **proven),
+        backup(2, **proven),
+        backup(3, is_pinned=True),
+        backup(4, is_recent_safety=True),
+        backup(5),
+    ]
+    assert {one.name: one.reasons for one in plan_prune(backups, 0)} == {
+        "b1": (PruneReason.EXCESS,),
+        "b2": (PruneReason.PROVEN,),
+        "b3": (PruneReason.PINNED,),
+        "b4": (PruneReason.SAFETY,),
+        "b5": (PruneReason.NEWEST,),
+    }

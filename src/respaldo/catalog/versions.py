@@ -98,23 +98,23 @@ def next_version(branch: str, last: Version | None, *, step: Step = Step.PATCH, 
     if asked is None:
         major, minor, patch = _stepped(last, step)
         return Version(major=major, minor=minor, patch=patch, branch=branch, build=build)
-    whole, core = Version.parse(asked), _CORE.fullmatch(asked)
-    if whole is not None and whole.branch != branch:
+    whole = Version.parse(asked)
+    if whole is None:
+        core = _CORE.fullmatch(asked)
+        if core is None:
+            raise UsageError(
+                _("{version!r} is no version").format(version=asked),
+                hint=_("MAJOR.MINOR.PATCH, such as 2.0.0; the branch and the build are added"),
+            )
+        major, minor, patch = map(int, core.groups())
+        whole = Version(major=major, minor=minor, patch=patch, branch=branch, build=build)
+    if whole.branch != branch:
         raise UsageError(
             _("version {version} is of branch {branch}, not of {asked}").format(
                 version=asked, branch=whole.branch, asked=branch
             ),
             hint=_("say the branch once: --branch, and the three numbers as the version"),
         )
-    if whole is None and core is None:
-        raise UsageError(
-            _("{version!r} is no version").format(version=asked),
-            hint=_("MAJOR.MINOR.PATCH, such as 2.0.0; the branch and the build are added"),
-        )
-    if whole is None and core is not None:
-        major, minor, patch = map(int, core.groups())
-        whole = Version(major=major, minor=minor, patch=patch, branch=branch, build=build)
-    assert whole is not None
     if last is not None and (whole.build < build or whole.numbers < last.numbers):
         raise UsageError(
             _("version {version} is not above {last}, the last one of branch {branch}").format(
