@@ -80,9 +80,10 @@ def test_plan_ranges_covers_every_block_exactly_once(
 
 
 def test_plan_ranges_before_version_14_reads_the_table_whole() -> None:
-    (whole,) = plan_ranges(table(), block_size=BLOCK, has_range_scans=False, base_blocks=7)
-    assert whole.blocks is None
-    assert "ctid" not in whole.query
+    one = table(toast_bytes=1)
+    plan = plan_ranges(one, block_size=BLOCK, has_range_scans=False, base_blocks=7)
+    assert plan == [BlockRange(table=one, blocks=None, index=0, is_last=True, size_bytes=LARGE_BYTES + 1)]
+    assert "ctid" not in plan[0].query
 
 
 def test_plan_ranges_sizes_them_by_what_lies_on_disk() -> None:
@@ -92,6 +93,13 @@ def test_plan_ranges_sizes_them_by_what_lies_on_disk() -> None:
         table(heap_bytes=RANGE_BYTES, toast_bytes=RANGE_BYTES * 3), block_size=BLOCK, has_range_scans=True
     )
     assert len(toasted) == 4
+    # Nearly all of it is TOAST: a range has one block at least, and none lies past the heap's end.
+    for blocks in (1, 3):
+        thin = plan_ranges(
+            table(heap_bytes=BLOCK * blocks, toast_bytes=RANGE_BYTES * 7), block_size=BLOCK, has_range_scans=True
+        )
+        assert len(thin) == blocks
+        assert {item.size_bytes for item in thin} == {(BLOCK * blocks + RANGE_BYTES * 7) // blocks}
 
 
 @pytest.mark.parametrize(
@@ -105,10 +113,20 @@ def test_plan_ranges_sizes_them_by_what_lies_on_disk() -> None:
         ({"is_of_extension": True}, False),
         ({"is_hash_partition": True}, False),
         ({"columns": ()}, False),
+        ({"schema": "a\nb"}, False),
+        ({"name": "a\rb"}, False),
+        ({"columns": ("a", "b\n")}, False),
+        ({"name": "año"}, True),
     ],
 )
 def test_is_read_by_ranges_by_the_rules(changes: dict[str, Any], expected: bool) -> None:
     assert is_read_by_ranges(table(**changes), encoding="UTF8") is expected
+
+
+@pytest.mark.parametrize("changes", [{"schema": "ñ"}, {"name": "año"}, {"columns": ("a", "ñ")}])
+def test_is_read_by_ranges_leaves_names_that_two_encodings_write_in_two_ways(changes: dict[str, Any]) -> None:
+    assert is_read_by_ranges(table(), encoding="LATIN1")
+    assert not is_read_by_ranges(table(**changes), encoding="LATIN1")
 
 
 @pytest.mark.parametrize("part", ["", "s0", "b1", "b:1", "b1:", "b-1:0", "b1:0x", "xb1:0"])
