@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from respaldo.errors import PostgresError
 from respaldo.postgres.copytext import Rows, RowsBegin, RowsEnd, Statements, TextCutter, split_script
-from respaldo.units import MIB
+from tests.unit.languages import say_in_each
 
 SCRIPT = b"""--
 -- PostgreSQL database dump
@@ -40,6 +40,9 @@ COPY "public"."none"  FROM stdin;
 
 \\.
 
+COPY "we""ird"."t""x" ("a") FROM stdin;
+
+\\.
 SELECT pg_catalog.setval('"public"."s;\n"', 5, true);
 SELECT pg_catalog.lowrite(0, '\\x3b0a');
 -- COPY "public"."x" ("id") FROM stdin;
@@ -73,15 +76,22 @@ def parts_of(pieces: Iterable[bytes]) -> list[tuple[str, str, bytes]]:
 WHOLE = parts_of([SCRIPT])
 
 
+def message_of(script: bytes) -> str:
+    with pytest.raises(PostgresError) as caught:
+        parts_of([script])
+    return caught.value.message
+
+
 def test_split_script_tells_rows_from_statements() -> None:
     begins = [name for kind, name, _text in WHOLE if kind == "begin"]
-    assert begins == ["public/a; b", "odd\nname/t", "public/none", "public/last"]
+    assert begins == ["public/a; b", "odd\nname/t", "public/none", 'we"ird/t"x', "public/last"]
     rows = [text for kind, _name, text in WHOLE if kind == "rows"]
     assert rows[0].count(b"\n") == 4
-    assert rows[1:] == [b"\n\n", b"1\n"]
+    assert rows[1:] == [b"\n\n", b"\n", b"1\n"]
     statements = b"".join(text for kind, _name, text in WHOLE if kind == "statements")
     assert statements.splitlines()[0] == b"SET statement_timeout = 0;"
     assert statements.count(b";\n") == 5
+    assert b"\nSELECT pg_catalog.setval(" in statements
     assert b"restrict" not in statements
     assert b"--" not in statements
 
@@ -109,6 +119,26 @@ def test_split_script_leaves_rows_as_they_are(rows: list[list[bytes]], size: int
     assert found[-1] == ("statements", "", b"SELECT 1;\n")
 
 
+def test_split_script_hands_rows_on_as_they_come_whole() -> None:
+    """A table may be larger than the memory: only the row that has not come to its end is held."""
+    arrived: list[bytes] = []
+
+    def arriving() -> Iterator[bytes]:
+        for piece in (b'COPY "s"."t" ("a") FROM stdin;\n1\n2', b"2\n3\n4", b"4\n\\", b".\n"):
+            arrived.append(piece)
+            yield piece
+
+    given = [(len(arrived), part.text) for part in split_script(arriving()) if isinstance(part, Rows)]
+    assert given == [(1, b"1\n"), (2, b"22\n3\n"), (3, b"44\n")]
+
+
+def test_split_script_keeps_names_of_any_encoding() -> None:
+    name = "año".encode("latin-1")
+    begin = next(split_script([b'COPY "%s"."t" ("a") FROM stdin;\n\\.\n' % name]))
+    assert isinstance(begin, RowsBegin)
+    assert begin.schema.encode(errors="surrogateescape") == name
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -124,47 +154,74 @@ def test_split_script_that_ends_inside_something_is_refused(script: bytes) -> No
         parts_of([script])
 
 
-def _cut(text: bytes, size: int = 1 << 20) -> list[bytes]:
-    cutter = TextCutter()
-    segments: list[bytes] = []
-    for start in range(0, len(text), size):
-        end = start + size
-        # Whole rows are fed.
-        segments += cutter.feed(text[text.rfind(b"\n", 0, start) + 1 : text.rfind(b"\n", 0, end) + 1])
-    return [*segments, *cutter.finish()]
+def test_split_script_that_is_cut_says_whose_text_it_is() -> None:
+    for text in say_in_each(lambda: message_of(b"SELECT 1")).values():
+        assert "pg_dump" in text
 
 
-@pytest.fixture(scope="module")
-def long_text() -> bytes:
-    source = random.Random(5)
-    return b"".join(b"%d\t%032x\n" % (number, source.getrandbits(128)) for number in range(3_600_000))
+class SmallCutter(TextCutter):
+    """The same by smaller numbers: some hundred rows are as good as millions."""
+
+    MINIMUM = 160
+    MAXIMUM = 480
+    ONE_IN = 8
 
 
-def test_text_cutter_loses_nothing_and_bounds_its_segments(long_text: bytes) -> None:
-    segments = _cut(long_text)
-    assert b"".join(segments) == long_text
-    assert len(segments) > 5
+class NeverCutter(SmallCutter):
+    """No row is chosen."""
+
+    ONE_IN = 1 << 40
+
+
+def cut(text: bytes, *, places: Sequence[int] = (), cutter: type[TextCutter] = SmallCutter) -> list[bytes]:
+    """Return the segments of a text that is fed in pieces which end at these places."""
+    made = cutter()
+    segments = [one for start, end in pairwise([0, *places, len(text)]) for one in made.feed(text[start:end])]
+    return [*segments, *made.finish()]
+
+
+def text_of(sizes: Sequence[int], seed: int = 5) -> bytes:
+    source = random.Random(seed)
+    return b"".join(source.randbytes(size).replace(b"\n", b".") + b"\n" for size in sizes)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 30) | st.integers(0, 700), max_size=80),
+    seed=st.integers(0, 99),
+    places=st.lists(st.integers(0, 3000), max_size=6).map(sorted),
+    cutter=st.sampled_from([SmallCutter, NeverCutter]),
+)
+def test_text_cutter_in_any_pieces_cuts_alike_and_never_a_row(
+    sizes: list[int], seed: int, places: list[int], cutter: type[TextCutter]
+) -> None:
+    text = text_of(sizes, seed)
+    segments = cut(text, places=[min(place, len(text)) for place in places], cutter=cutter)
+    assert segments == cut(text, cutter=cutter)
+    assert b"".join(segments) == text
     assert all(segment.endswith(b"\n") for segment in segments)
-    assert all(TextCutter.MINIMUM <= len(segment) <= TextCutter.MAXIMUM for segment in segments[:-1])
+    assert all(len(segment) > cutter.MINIMUM for segment in segments[:-1])
+    # Past the maximum goes the last row at most.
+    assert all(segment.rfind(b"\n", 0, -1) + 1 < cutter.MAXIMUM for segment in segments)
 
 
-def test_text_cutter_after_an_insertion_near_the_start_moves_few_cuts(long_text: bytes) -> None:
-    before = _cut(long_text)
-    after = _cut(b"0\tinserted\n" + long_text)
-    assert len(set(before) - set(after)) <= 2
+def test_text_cutter_where_no_row_is_chosen_cuts_at_the_maximum() -> None:
+    row = b"12345678\n" + b"abcdef\n"
+    assert set(map(len, cut(row * 300, cutter=NeverCutter))) == {NeverCutter.MAXIMUM}
 
 
-def test_text_cutter_cuts_alike_however_it_is_fed(long_text: bytes) -> None:
-    text = long_text[: 60 * MIB]
-    text = text[: text.rfind(b"\n") + 1]
-    assert _cut(text, 100_000) == _cut(text, 7 * MIB)
+def test_text_cutter_chooses_rows_by_what_they_hold() -> None:
+    before = text_of([20] * 2000)
+    segments = cut(before)
+    assert SmallCutter.MINIMUM < len(before) / len(segments) < SmallCutter.MAXIMUM
+    assert len(set(segments) - set(cut(b"inserted\n" + before))) <= 3
 
 
-def test_text_cutter_of_one_row_past_the_maximum_keeps_it_whole() -> None:
-    row = b"x" * (TextCutter.MAXIMUM + 10) + b"\n"
-    cutter = TextCutter()
-    assert [*cutter.feed(row), *cutter.finish()] == [row]
+def test_text_cutter_of_a_text_that_ends_within_a_row_loses_nothing() -> None:
+    text = text_of([20] * 50) + b"x"
+    assert b"".join(cut(text)) == text
+    assert cut(b"x" * 1000) == [b"x" * 1000]
 
 
 def test_text_cutter_of_nothing_gives_nothing() -> None:
     assert list(TextCutter().finish()) == []
+    assert cut(b"x" * SmallCutter.MINIMUM) == [b"x" * SmallCutter.MINIMUM]

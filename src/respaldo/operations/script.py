@@ -34,7 +34,7 @@ class ScriptStore:
         self._heads: dict[str, bytes] = {}
 
     def store(self, pieces: Iterable[bytes]) -> None:
-        """Store the script to its end; rows and statements are held for at most 48 MiB at a time."""
+        """Store the script to its end; of rows and statements at most 48 MiB are held at a time, or one longer row."""
         statements: _Open | None = None
         rows: _Open | None = None
         for part in split_script(pieces):

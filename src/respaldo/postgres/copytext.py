@@ -16,9 +16,9 @@ from respaldo.errors import PostgresError
 from respaldo.language import _
 from respaldo.units import MIB
 
-_IDENTIFIER = rb'"((?:[^"]|"")+)"|([^\s"().,]+)'
-_TABLE = rb"(?:" + _IDENTIFIER + rb")\.(?:" + _IDENTIFIER + rb")"
-_COPY = re.compile(rb"COPY " + _TABLE + rb" (?:\(.*\) )? ?FROM stdin;\n", re.DOTALL)
+# pg_dump is always asked to quote them all (dump.py).
+_IDENTIFIER = rb'"((?:[^"]|"")+)"'
+_COPY = re.compile(rb"COPY " + _IDENTIFIER + rb"\." + _IDENTIFIER + rb" (?:\(.*\) )? ?FROM stdin;\n", re.DOTALL)
 # Either a line to leave out (blank, a comment, psql's \\restrict), or a statement up to the semicolon that ends its
 # line outside of quotes. Anything else is a statement that has not arrived whole. The outer group is not possessive:
 # Python before 3.11.5 then finds no match at all (CPython gh-106052), and Debian 12 has 3.11.2.
@@ -108,57 +108,51 @@ def _take_statements(buffer: bytes) -> tuple[bytes, RowsBegin | None, bytes]:
         position = match.end()
         copy = _COPY.fullmatch(statement)
         if copy:
-            schema = _unquote(copy[1], copy[2])
-            return bytes(text), RowsBegin(schema, _unquote(copy[3], copy[4]), statement), buffer[position:]
+            begin = RowsBegin(_unquote(copy[1]), _unquote(copy[2]), statement)
+            return bytes(text), begin, buffer[position:]
         if match["left_out"] is None:
             text += statement
     return bytes(text), None, buffer[position:]
 
 
-def _unquote(quoted: bytes | None, plain: bytes | None) -> str:
-    name = quoted.replace(b'""', b'"') if quoted is not None else plain or b""
-    return name.decode(errors="surrogateescape")
+def _unquote(quoted: bytes) -> str:
+    return quoted.replace(b'""', b'"').decode(errors="surrogateescape")
 
 
 class TextCutter:
     """Cuts a long text into segments at rows that its content chooses, so that a row inserted or removed near its
-    beginning moves the cuts near it and no others."""
+    beginning moves the cuts near it and no others. No row is ever cut: one past the maximum makes a longer segment."""
 
     MINIMUM = 16 * MIB
     MAXIMUM = 48 * MIB
-    # After the minimum one row in 1024 is a cut: on average 100 KiB later for rows of 100 bytes.
-    _ONE_IN = 1024
+    # After the minimum one row in so many is a cut: on average 100 KiB later for rows of 100 bytes.
+    ONE_IN = 1024
 
     def __init__(self) -> None:
         self._held = bytearray()
 
-    def feed(self, rows: bytes) -> Iterator[bytes]:
-        """Take whole rows; yield the segments that they complete."""
-        self._held += rows
-        while len(self._held) > self.MAXIMUM:
-            yield self._cut()
+    def feed(self, text: bytes) -> Iterator[bytes]:
+        """Take the next piece, cut anywhere; yield the segments that it completes."""
+        self._held += text
+        while len(self._held) > self.MAXIMUM and (end := self._find_cut()):
+            yield self._cut(end)
 
     def finish(self) -> Iterator[bytes]:
         """Yield what is left, if anything."""
         while self._held:
-            yield self._cut()
+            yield self._cut(self._find_cut() or len(self._held))
 
-    def _cut(self) -> bytes:
-        end = self._find_cut()
+    def _cut(self, end: int) -> bytes:
         segment = bytes(memoryview(self._held)[:end])
         del self._held[:end]
         return segment
 
     def _find_cut(self) -> int:
+        """Return where the next segment ends, or 0 where the row that it ends with is not there to its end."""
         held = self._held
-        if len(held) <= self.MINIMUM:
-            return len(held)
-        start = held.find(b"\n", self.MINIMUM) + 1
-        while 0 < start < min(len(held), self.MAXIMUM):
-            end = held.find(b"\n", start) + 1
-            if end == 0:
+        end = held.find(b"\n", self.MINIMUM) + 1
+        while 0 < end < self.MAXIMUM:
+            start, end = end, held.find(b"\n", end) + 1
+            if zlib.crc32(memoryview(held)[start:end]) % self.ONE_IN == 0:
                 break
-            if zlib.crc32(memoryview(held)[start:end]) % self._ONE_IN == 0:
-                return end
-            start = end
-        return start or len(held)
+        return end
