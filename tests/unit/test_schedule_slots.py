@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.slots import (
+    DueRun,
     find_due,
     is_same_zone,
     iterate_slots,
@@ -24,6 +29,11 @@ from respaldo.schedule.slots import (
 
 MADRID, NEW_YORK, MONTEVIDEO = map(ZoneInfo, ("Europe/Madrid", "America/New_York", "America/Montevideo"))
 LORD_HOWE, SANTIAGO = ZoneInfo("Australia/Lord_Howe"), ZoneInfo("America/Santiago")
+
+# The smallest file of the time zone database (RFC 9636): three and a half hours east of Greenwich, always.
+_HEADER = struct.pack(">5s15x6l", b"TZif2", 0, 0, 0, 0, 1, 4)
+_EAST = _HEADER + struct.pack(">lBB4s", 12600, 0, 0, b"+33\0")
+TEHERAN = _EAST + _EAST + b"\n<+0330>-3:30\n"
 
 
 def utc(text: str) -> datetime:
@@ -66,6 +76,7 @@ def utc(text: str) -> datetime:
 def test_slots_follow_the_clock_of_their_zone(when: str, zone: ZoneInfo, after: str, slots: list[str]) -> None:
     found = islice(iterate_slots(parse_when(when), zone, utc(after)), len(slots))
     assert [f"{slot:%Y-%m-%d %H:%M}" for slot in found] == slots
+    assert f"{next_slot(parse_when(when), zone, utc(after)):%Y-%m-%d %H:%M}" == slots[0]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +92,7 @@ def test_slots_follow_the_clock_of_their_zone(when: str, zone: ZoneInfo, after: 
         ("monthly", "2026-11-01 02:00", "2026-12-20 09:30", "2026-12-01 02:00", 0),
         ("*/5 * * * *", "2026-11-25 02:00", "2026-11-25 03:01", "2026-11-25 03:00", 11),
         ("* * * * *", "2026-11-23 02:00", "2026-11-25 03:01:30", "2026-11-25 03:01", 1000),
+        ("* * * * *", "2026-11-23 02:00", "2026-11-25 03:01", "2026-11-25 03:01", 1000),
         ("0 0 1 * *", "1900-01-01 00:00", "2026-11-25 03:01:30", "2026-11-01 00:00", 1000),
         # The clock was set back by less than three hours: what ran is not run again.
         ("hourly", "2026-11-25 05:00", "2026-11-25 03:30", None, 0),
@@ -101,6 +113,8 @@ def test_due_is_the_last_slot_that_passed_once(
     [
         ("2026-11-25 02:00", "2026-11-25 03:00", "2026-11-25 02:00"),
         ("2026-11-25 02:00", "2026-11-25 00:00", "2026-11-25 02:00"),
+        ("2026-11-25 05:00", "2026-11-25 02:00", "2026-11-25 05:00"),
+        ("2026-11-25 05:00", "2026-11-25 01:59:59", "2026-11-25 01:59:59"),
         ("2027-11-25 02:00", "2026-11-25 01:00", "2026-11-25 01:00"),
     ],
 )
@@ -167,11 +181,60 @@ def test_jitter_is_spread_bounded_and_always_the_same() -> None:
     assert jitter_of("s1", slot, timedelta()) == timedelta()
 
 
-def test_zone_of_the_machine_follows_tz(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Europe/Madrid")
-    assert (local_zone_name(), local_zone()) == ("Europe/Madrid", MADRID)
+@pytest.mark.parametrize("tz", ["Europe/Madrid", ":Europe/Madrid"])
+def test_zone_of_the_machine_follows_tz(tz: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/America/New_York")
+    monkeypatch.setenv("TZ", tz)
+    assert local_zone_name(tmp_path / "localtime") == "Europe/Madrid"
+    assert local_zone(tmp_path / "localtime") == MADRID
     monkeypatch.setenv("TZ", "No/Where")
     assert local_zone_name() is None
+
+
+def test_zone_of_the_machine_is_the_one_that_its_link_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TZ", raising=False)
+    (tmp_path / "localtime").symlink_to("../usr/share/zoneinfo/America/New_York")
+    assert local_zone_name(tmp_path / "localtime") == "America/New_York"
+    assert local_zone(tmp_path / "localtime") == NEW_YORK
+
+
+def test_zone_of_the_machine_that_has_no_name_is_read_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("TZ", raising=False)
+    localtime = tmp_path / "localtime"
+    assert (local_zone_name(localtime), local_zone(localtime)) == (None, UTC)
+    localtime.write_bytes(b"no time zone")
+    assert (local_zone_name(localtime), local_zone(localtime)) == (None, UTC)
+    localtime.write_bytes(TEHERAN)
+    assert local_zone_name(localtime) is None
+    assert utc("2026-11-25 02:00").astimezone(local_zone(localtime)).utcoffset() == timedelta(hours=3, minutes=30)
+
+
+@pytest.fixture
+def machine_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts the machine into a time zone."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_times_are_the_same_wherever_the_machine_is(machine_in: Callable[[str], None]) -> None:
+    waits = set()
+    for zone in ("UTC", "America/Santiago"):
+        machine_in(zone)
+        slot = next_slot(parse_when("daily"), MADRID, utc("2026-11-25 02:00"))
+        assert slot is not None
+        assert slot.isoformat() == "2026-11-26T01:00:00+00:00"
+        waits |= {jitter_of("shop", one, timedelta(hours=1)) for one in (slot, slot.astimezone(MADRID))}
+        due = find_due(parse_when("daily"), MADRID, handled=utc("2016-01-01 00:00"), now=utc("2026-11-25 01:01"))
+        assert due == DueRun(slot=utc("2026-11-25 01:00"), missed=1000)
+    assert len(waits) == 1
 
 
 def test_zones_are_the_same_that_show_the_same_time() -> None:
@@ -181,5 +244,12 @@ def test_zones_are_the_same_that_show_the_same_time() -> None:
     assert not is_same_zone(MADRID, ZoneInfo("Africa/Lagos"), now)
 
 
-def test_expression_whose_day_never_comes_has_no_slot() -> None:
-    assert next_slot(parse_when("0 0 29 2 */7"), UTC, utc("2026-11-25 02:00")) is not None
+def test_zones_that_were_not_the_same_but_will_be_are() -> None:
+    """Turkey stayed on summer time from 2016 on, as Moscow had it already."""
+    istanbul, moscow = ZoneInfo("Europe/Istanbul"), ZoneInfo("Europe/Moscow")
+    assert is_same_zone(istanbul, moscow, utc("2016-10-01 00:00"))
+    assert not is_same_zone(istanbul, moscow, utc("2016-03-01 00:00"))
+
+
+def test_day_that_comes_once_in_forty_years_has_a_slot() -> None:
+    assert next_slot(parse_when("0 0 29 2 */7"), UTC, utc("2088-03-01 00:00")) == utc("2128-02-29 00:00")

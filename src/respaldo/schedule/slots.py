@@ -23,6 +23,8 @@ from respaldo.schedule.expression import CronExpression
 CORRECTION: Final = timedelta(hours=3)
 """A clock set back by more was wrong before, and what it had passed counts no more (cron(8) of Debian)."""
 MOST_COUNTED: Final = 1000
+LOCALTIME: Final = Path("/etc/localtime")
+"""The machine's time zone: a file of the time zone database, or a link to one (localtime(5))."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +80,25 @@ def jitter_of(name: str, slot: datetime, most: timedelta) -> timedelta:
     return most * (int.from_bytes(digest[:6]) / 2**48)
 
 
-def local_zone() -> tzinfo:
+def local_zone(localtime: Path = LOCALTIME) -> tzinfo:
     """Return the machine's time zone with its changes, as ``TZ`` or ``/etc/localtime`` say; UTC where neither does."""
-    name = local_zone_name()
+    name = local_zone_name(localtime)
     if name is not None:
         return ZoneInfo(name)
     try:
-        with Path("/etc/localtime").open("rb") as file:
-            return ZoneInfo.from_file(file, key="localtime")
+        with localtime.open("rb") as file:
+            return ZoneInfo.from_file(file)
     except (OSError, ValueError):
         return UTC
 
 
-def local_zone_name() -> str | None:
+def local_zone_name(localtime: Path = LOCALTIME) -> str | None:
     """Return the name of the machine's time zone; None where the machine does not tell one that is known."""
-    link = Path("/etc/localtime")
-    given = os.environ.get("TZ", "").removeprefix(":")
-    linked = os.readlink(link).partition("zoneinfo/")[2] if link.is_symlink() else ""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if not name and localtime.is_symlink():
+        name = os.readlink(localtime).partition("zoneinfo/")[2]
     try:
-        return ZoneInfo(given or linked or "").key
+        return ZoneInfo(name).key
     except (ZoneInfoNotFoundError, OSError, ValueError):
         return None
 
