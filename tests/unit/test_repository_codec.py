@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import subprocess
+import tracemalloc
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from respaldo.repository.codec import CodecError, FrameReader, compress, decompress
 from respaldo.repository.delta import decode_delta, encode_delta
+from tests.unit.languages import raise_in_each
 
 TEXTS = st.binary(max_size=5000) | st.lists(st.sampled_from([b"1\tab\n", b"2\tcd\n"]), max_size=800).map(b"".join)
 
@@ -55,8 +60,13 @@ def test_bomb_stops_at_the_limit() -> None:
     with pytest.raises(CodecError):
         got.extend(reader.feed(bomb))
     assert sum(map(len, got)) <= 3 * 1024 * 1024
-    with pytest.raises(CodecError):
-        decode_delta(bomb, b"", 1000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError):
+            decode_delta(bomb, b"", 1000)
+        assert tracemalloc.get_traced_memory()[1] < 3 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 @given(TEXTS, TEXTS)
@@ -93,6 +103,29 @@ def test_delta_of_another_size_or_prefix_is_refused(size: int, prefix: bytes) ->
     assert decode_delta(delta, b"prefix" * 9, 100) == text
     with pytest.raises(CodecError):
         decode_delta(delta, prefix, size)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"row of the base\n" * 3])
+def test_delta_that_is_cut_longer_or_flipped_gives_no_other_text(prefix: bytes) -> None:
+    text = b"".join(b"%d\trow of the base\n" % number for number in range(20))
+    delta = encode_delta(text, prefix)
+    for bad in (b"", delta[:-1], delta[:-4], delta + b"\0", delta + delta):
+        raise_in_each(CodecError, partial(decode_delta, bad, prefix, len(text)), len(text))
+    with pytest.raises(CodecError, match="Zstandard"):
+        decode_delta(b"not even a frame", prefix, len(text))
+    for place in range(len(delta)):
+        bad = delta[:place] + bytes([delta[place] ^ 0x40]) + delta[place + 1 :]
+        # zstd ignores one reserved bit of a header: then the text is right.
+        with suppress(CodecError):
+            assert decode_delta(bad, prefix, len(text)) == text
+
+
+@pytest.mark.parametrize("prefix", [b"", b"row of the base\n"])
+def test_delta_with_the_window_of_the_largest_texts_is_read(prefix: bytes) -> None:
+    # zstd reads by itself no more than 2^27 bytes back, a delta of 512 MiB against 512 MiB needs 2^30.
+    maker = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 30})
+    delta = maker.compress(b"row\n" * 9) + maker.flush()
+    assert decode_delta(delta, prefix, 36) == b"row\n" * 9
 
 
 def test_delta_is_read_by_zstd_alone(tmp_path: Path) -> None:
