@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,12 +17,14 @@ from respaldo.clock import SystemClock
 from respaldo.errors import DamagedError, RepositoryError
 from respaldo.repository.codec import compress
 from respaldo.repository.fields import FieldError
-from respaldo.repository.manifest import decode_manifest, encode_manifest, seal, unseal
+from respaldo.repository.manifest import decode_manifest, encode_manifest, format_instant, seal, unseal
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Segment, Series
 from respaldo.repository.repository import Repository
 from respaldo.repository.segments import decode_segments, encode_segments
+from respaldo.storage.base import Storage
 from respaldo.storage.memory import MemoryStorage
+from tests.unit.languages import raise_in_each, say_in_each
 from tests.unit.repositories import OLD, TARGET, fill
 
 
@@ -103,6 +107,7 @@ HOSTILE: list[tuple[str, Any]] = [
     ("name", "../full"),
     ("name", "other"),
     ("name", MISSING),
+    ("name", "other/name"),
     ("uid", "x"),
     ("uid", 7),
     ("type", "half"),
@@ -135,29 +140,98 @@ HOSTILE: list[tuple[str, Any]] = [
 ]
 
 
+def rewrite(storage: Storage, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change members of a backup's manifest, and seal it again; return them all."""
+    path = f"i/d/{name}/manifest.json"
+    members = {**json.loads(storage.get(path)), "checksum": MISSING, **changes}
+    document = {key: value for key, value in members.items() if value is not MISSING}
+    storage.put(path, seal(document))
+    return document
+
+
 @pytest.mark.parametrize(("member", "value"), HOSTILE)
 def test_hostile_manifest_with_a_right_checksum_is_refused(member: str, value: Any) -> None:
     storage = MemoryStorage()
     repository = fill(storage)
-    document = json.loads(storage.get("i/d/full/manifest.json"))
-    del document["checksum"]
-    if value is MISSING:
-        del document[member]
-    else:
-        document[member] = value
-    storage.put("i/d/full/manifest.json", seal(document))
-    with pytest.raises(DamagedError):
-        repository.reader(TARGET, "full")
-    assert len(repository.backups(TARGET).damaged) == 1
+    rewrite(storage, "full", {member: value})
+    assert_refused(repository, "full")
+
+
+HOSTILE_BASES: list[dict[str, Any]] = [
+    {"base": None},
+    {"base_uid": None},
+    {"base": None, "base_uid": None},
+    {"base": "../full"},
+    {"base": 7},
+    {"base_uid": "x"},
+    {"base": "inc"},
+    {"type": "full"},
+    {"type": "full", "base": None},
+    {"type": "full", "base_uid": None},
+]
+
+
+@pytest.mark.parametrize("changes", HOSTILE_BASES)
+def test_incremental_without_a_base_that_can_be_is_refused(changes: dict[str, Any]) -> None:
+    storage = MemoryStorage()
+    repository = fill(storage)
+    rewrite(storage, "inc", changes)
+    assert_refused(repository, "inc")
+
+
+def assert_refused(repository: Repository, name: str) -> None:
+    """See that a backup is told to be damaged, and why, in each language."""
+    hints = raise_in_each(DamagedError, lambda: repository.reader(TARGET, name), f"{TARGET}/{name}")
+    assert all("zstd" in hint for hint in hints)
+    for reason in say_in_each(lambda: reason_of(repository, name)).values():
+        assert reason
+    assert [backup.name for backup in repository.backups(TARGET).damaged] == [name]
+
+
+def reason_of(repository: Repository, name: str) -> str:
+    with pytest.raises(DamagedError) as caught:
+        repository.reader(TARGET, name)
+    reason = str(caught.value.__cause__)
+    assert caught.value.message.endswith(reason)
+    return reason
+
+
+@pytest.mark.parametrize(("member", "value"), [("name", "other"), ("instance", "other"), ("database", "other")])
+def test_manifest_of_another_backup_is_told_with_its_own_place(member: str, value: str) -> None:
+    storage = MemoryStorage()
+    repository = fill(storage)
+    document = rewrite(storage, "full", {member: value})
+    assert f"{document['instance']}/{document['database']}/{document['name']}" in reason_of(repository, "full")
+
+
+def test_manifest_of_a_later_format_is_told_with_its_number() -> None:
+    storage = MemoryStorage()
+    repository = fill(storage)
+    rewrite(storage, "full", {"format": 27})
+    assert "27" in reason_of(repository, "full")
+
+
+def test_sealed_document_is_for_people_too() -> None:
+    data = seal({"database": "ventas/ñ", "file": "a\udcff"})
+    assert data.decode().splitlines()[1] == '  "database": "ventas/ñ",'
+    assert unseal(data).text("file") == "a\udcff"
+
+
+def test_times_are_written_in_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/Santiago")
+    time.tzset()
+    try:
+        assert format_instant(datetime(2026, 11, 24, 2, 0, tzinfo=UTC)) == "2026-11-24T02:00:00.000000Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_unknown_members_are_tolerated() -> None:
     storage = MemoryStorage()
     repository = fill(storage)
-    document = json.loads(storage.get("i/d/full/manifest.json"))
-    del document["checksum"]
     before = repository.reader(TARGET, "full").manifest
-    storage.put("i/d/full/manifest.json", seal(document | {"later": {"version": [1]}}))
+    rewrite(storage, "full", {"later": {"version": [1]}})
     assert repository.reader(TARGET, "full").manifest == before
 
 
@@ -173,6 +247,13 @@ def test_any_bytes_are_no_manifest(data: bytes) -> None:
         decode_manifest(data, target=TARGET, name="full")
     with pytest.raises(FieldError):
         unseal(data)
+
+
+def test_manifest_with_another_checksum_says_so_in_each_language() -> None:
+    storage = MemoryStorage()
+    repository = fill(storage)
+    storage.put("i/d/full/manifest.json", storage.get("i/d/full/manifest.json").replace(b"local", b"Local"))
+    assert_refused(repository, "full")
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
