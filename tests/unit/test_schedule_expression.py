@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from respaldo.errors import UsageError
 from respaldo.schedule.expression import PRESETS, parse_expression, parse_when
+from tests.unit.languages import raise_in_each
 
 
 @pytest.mark.parametrize(
@@ -67,12 +68,13 @@ def test_expression_that_is_good_has_one_form(text: str, expression: str) -> Non
         ("*/x 2 * * *", "el paso 'x' no es un número mayor que 0"),
         ("5/15 2 * * *", "un paso necesita un rango o *, como 5-59/15"),
         ("30-10 2 * * *", "el rango 30-10 va hacia atrás"),
+        ("1-0 2 * * *", "el rango 1-0 va hacia atrás"),
         ("1-2-3 2 * * *", "'1-2-3' no es un rango"),
         ("1,,2 2 * * *", "'' no sirve como minuto"),
         ("-1 2 * * *", "'' no sirve como minuto"),
         ("٣ 2 * * *", "'٣' no sirve como minuto"),
         ("*/٣ 2 * * *", "el paso '٣' no es un número mayor que 0"),
-        ("0 2 31 4,6 *", "ese día no está en ninguno de los meses 4,6"),
+        ("0 2 31 4,6 *", "el campo día del mes '31' no se entiende: ese día no está en ninguno de los meses 4,6"),
         ("0 2 30 feb *", "ese día no está en ninguno de los meses feb"),
         ("0 2 * * *; rm -rf /", "campos"),
         ("0 2 * * $(id)", "no sirve como día de la semana"),
@@ -82,8 +84,15 @@ def test_expression_that_is_bad_names_the_field_and_the_reason(text: str, said: 
     with pytest.raises(UsageError) as caught:
         parse_when(text)
     assert said in caught.value.message
+    assert caught.value.message.startswith(repr(text.lower()))
     assert caught.value.hint is not None
     assert ", ".join(PRESETS) in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["0 2 * *", "60 2 * * *", "0 2 31 4 *"])
+def test_expression_that_is_bad_is_told_in_each_language_with_a_way_out(text: str) -> None:
+    for hint in raise_in_each(UsageError, lambda: parse_when(text), repr(text)):
+        assert ", ".join(PRESETS) in hint
 
 
 def fields_of(low: int, high: int) -> st.SearchStrategy[str]:

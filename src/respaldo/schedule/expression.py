@@ -161,8 +161,7 @@ def _values(kind: _Kind, field: str) -> set[int]:
 def _span(kind: _Kind, part: str) -> Iterable[int]:
     span, _slash, step = part.partition("/")
     if span == "*":
-        # Of the days of the week the last is the first.
-        low, high = kind.low, min(kind.high, 6) if kind.high == 7 else kind.high
+        low, high = kind.low, kind.high
     else:
         ends = [_number(kind, end) or 0 for end in span.split("-")]
         low, high = ends[0], ends[-1]
