@@ -269,3 +269,10 @@ def test_what_a_restore_replaced_stays_for_two_weeks(days: int, stays: bool) -> 
     policy = RetentionPolicy(daily=0, weekly=0, monthly=0, full=0, zone=UTC)
     verdict = next(one for one in plan_retention([safety, *later], policy, now=NOW) if one.name == "before_restore")
     assert (verdict.keep, verdict.reasons) == (stays, (Reason.SAFETY,) if stays else (Reason.EXCESS,))
+
+
+def test_of_the_proven_backups_the_newest_stays() -> None:
+    nights = [replace(full(f"{day:02}", NOW + timedelta(days=day)), is_proven=day < 3) for day in range(4)]
+    policy = RetentionPolicy(daily=0, weekly=0, monthly=0, full=0, zone=UTC)
+    kept = {one.name: one.reasons for one in plan_retention(nights, policy, now=NOW) if one.keep}
+    assert kept == {"02": (Reason.PROVEN,), "03": (Reason.NEWEST,)}
