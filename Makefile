@@ -16,7 +16,7 @@ CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 # More for pytest: make test ARGS='-k retention -x'
 ARGS ?=
 # Tests wait for servers more than they compute. JOBS=0 runs them one after another, in this process.
-JOBS ?= 2
+JOBS ?= 3
 
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE

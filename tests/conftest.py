@@ -42,6 +42,9 @@ ONE_AT_A_TIME = {
     "drills": re.compile("drill|manual|compose"),
 }
 
+# Files, and groups of them, that take minutes: they start first, so that none is left alone at the end.
+LONGEST = ("cluster", "drills", "test_round_trip", "test_foreign", "test_restore.py", "test_kill", "test_inside")
+
 # Far above what any test takes, below what a person or CI would wait. A test that hangs fails with its stack.
 HANGS_AFTER_S = 240
 
@@ -59,7 +62,9 @@ class DatabaseFactory(Protocol):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out."""
+    """Mark what needs an engine, a cluster or the embedded server, so that ``-m 'not docker'`` leaves it out; put the
+    longest first."""
+    items.sort(key=lambda item: _place(item.nodeid.split("::")[0]))
     for item in items:
         names = getattr(item, "fixturenames", ())
         for fixture, mark in (
@@ -71,17 +76,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
 
 
+def _group_of(file: str) -> str:
+    return next((name for name, pattern in ONE_AT_A_TIME.items() if pattern.search(file)), file)
+
+
+def _place(file: str) -> int:
+    group = _group_of(file)
+    return next((place for place, name in enumerate(LONGEST) if name in group), len(LONGEST))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Several workers: a file's tests stay on one, and so do those of the files that share what there is one of."""
     scheduling = LoadFileScheduling(config, log)
     file_of = scheduling._split_scope
 
-    def group_of(nodeid: str) -> str:
-        file = file_of(nodeid)
-        return next((name for name, pattern in ONE_AT_A_TIME.items() if pattern.search(file)), file)
-
-    scheduling._split_scope = group_of
+    scheduling._split_scope = lambda nodeid: _group_of(file_of(nodeid))
     return scheduling
 
 

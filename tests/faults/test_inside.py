@@ -18,7 +18,18 @@ from tests.rig import engine
 from tests.rig.containers import PostgresContainer
 from tests.rig.requirements import require
 
-COPYING = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'respaldo' AND query LIKE 'COPY%'"
+# One session that looks every few milliseconds: a psql for each look would take longer than what it looks for.
+UNTIL_ROWS_ARE_READ = """
+SET application_name = 'looks';
+DO $$ BEGIN
+  FOR i IN 1..4000 LOOP
+    PERFORM pg_stat_clear_snapshot();
+    EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'respaldo' AND query LIKE 'COPY%');
+    PERFORM pg_sleep(0.005);
+  END LOOP;
+END $$;
+SELECT pid FROM pg_stat_activity WHERE application_name = 'respaldo' AND query LIKE 'COPY%'
+"""
 
 
 def _kill(program: Program, name: str) -> bool:
@@ -45,7 +56,9 @@ def _check_failed(done: subprocess.CompletedProcess[str], *codes: int) -> None:
     assert len(errors[0]) > len("error: ") + 10
 
 
-def _failed_run(program: Program, harm: Callable[[subprocess.Popen[str]], None]) -> subprocess.CompletedProcess[str]:
+def _failed_run(
+    program: Program, harm: Callable[[subprocess.Popen[str]], object], mend: Callable[[], object] = lambda: None
+) -> subprocess.CompletedProcess[str]:
     """Run until the harm came before what was harmed had done its part; a run that it did not reach is whole."""
     for _attempt in range(5):
         process = program.start("backup", "--type", "full", "--name", "second", "--replace")
@@ -54,6 +67,7 @@ def _failed_run(program: Program, harm: Callable[[subprocess.Popen[str]], None])
         if done.returncode != 0:
             return done
         assert "second" in program.listed()
+        mend()
     pytest.fail("five runs succeeded")
 
 
@@ -75,9 +89,8 @@ def test_backup_whose_backend_is_killed_fails_and_lists_nothing(
     container = own_server()
     program = Program(container=container, database="shop", repository=with_full.repository / "other")
 
-    def kill_backend(process: subprocess.Popen[str]) -> None:
-        wait_until(lambda: container.psql(COPYING), "rows are read")
-        backends = container.psql(COPYING.replace("SELECT 1", "SELECT pid")).split()
+    def kill_backend(_process: subprocess.Popen[str]) -> None:
+        backends = container.psql(UNTIL_ROWS_ARE_READ).split()
         container.exec(["sh", "-c", 'kill -9 "$@"', "sh", *backends], check=False)
 
     done = _failed_run(program, kill_backend)
@@ -90,16 +103,14 @@ def test_backup_whose_backend_is_killed_fails_and_lists_nothing(
 
 
 def test_backup_whose_session_is_terminated_says_what_the_server_said(with_full: Program) -> None:
-    process = with_full.start("backup", "--type", "full")
-    wait_until(lambda: with_full.container.psql(COPYING), "rows are read")
-    with_full.container.psql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'respaldo'"
-    )
-    done = finish(process)
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'respaldo'"
+    done = _failed_run(with_full, lambda _process: with_full.container.psql(f"{UNTIL_ROWS_ARE_READ};{terminate}"))
     _check_failed(done, 30)
     # pg_dump may be the first to fail, because the snapshot went with the session that exported it.
     assert "terminating connection" in done.stderr or "snapshot" in done.stderr or "closed" in done.stderr
-    with_full.check_listed(["first"])
+    listed = with_full.listed()
+    assert listed in (["first"], ["first", "second"])
+    with_full.check_listed(listed)
     with_full.check_no_strays()
     with_full.check_server_is_left_alone()
 
@@ -110,16 +121,21 @@ def test_backup_whose_container_ends_fails_and_lists_nothing(
 ) -> None:
     container = own_server()
     program = Program(container=container, database="shop", repository=with_full.repository)
-    process = program.start("backup", "--type", "full")
-    wait_until(lambda: container.psql(COPYING), "rows are read")
-    if how == "kill":
-        container.kill()
-    else:
-        container.stop()
-    if how == "restart":
-        container.start()
-    _check_failed(finish(process), 30, 40)
-    program.check_listed(["first"])
+
+    def end(_process: subprocess.Popen[str]) -> None:
+        container.psql(UNTIL_ROWS_ARE_READ)
+        if how == "kill":
+            container.kill()
+        else:
+            container.stop()
+        if how == "restart":
+            container.start()
+
+    done = _failed_run(program, end, container.start)
+    _check_failed(done, 30, 40)
+    listed = program.listed()
+    assert listed in (["first"], ["first", "second"])
+    program.check_listed(listed)
     program.check_no_strays()
     if how != "restart":
         container.start()
