@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -214,6 +214,14 @@ def test_text_cutter_chooses_rows_by_what_they_hold() -> None:
     segments = cut(before)
     assert SmallCutter.MINIMUM < len(before) / len(segments) < SmallCutter.MAXIMUM
     assert len(set(segments) - set(cut(b"inserted\n" + before))) <= 3
+
+
+def test_text_cutter_of_a_text_that_grew_at_its_end_cuts_what_was_there_as_before() -> None:
+    text = text_of([20] * 2000)
+    whole = list(accumulate(map(len, cut(text))))
+    for place in range(0, len(text), 21 * 37):
+        before = list(accumulate(map(len, cut(text[:place]))))
+        assert before[:-1] == [end for end in whole if end < place]
 
 
 def test_text_cutter_of_a_text_that_ends_within_a_row_loses_nothing() -> None:

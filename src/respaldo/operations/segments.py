@@ -22,8 +22,8 @@ from respaldo.repository.records import Segment
 from respaldo.repository.writer import BackupWriter
 from respaldo.units import MIB
 
-# A text is held whole only to be compared with its base. Past this it is stored as it streams: a table of large
-# values, whose ranges cannot be made small enough.
+# A text is held whole only to be compared with its base. Past this it is stored as it streams, without a delta (which
+# can be made of 512 MiB at most): a table of large values, whose ranges cannot be made small enough.
 HELD_BYTES = 96 * MIB
 
 
@@ -116,7 +116,7 @@ class SegmentStore:
                 return Stored(rows=rows, raw_bytes=raw_size, stored_bytes=0)
         frame = frame or compress(text)
         of_base = self._base.same_part(key, part) if self._base else None
-        if self._base is not None and of_base is not None and of_base.raw_size <= HELD_BYTES:
+        if self._base is not None and of_base is not None and max(raw_size, of_base.raw_size) <= HELD_BYTES:
             delta = encode_delta(text, as_prefix(self._base.reader.open_text(of_base)))
             if len(delta) < len(frame):
                 self._pack.add_delta(
