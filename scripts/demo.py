@@ -26,6 +26,7 @@ from typing import Protocol
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from respaldo.counting import count_rows
 from respaldo.language import _
 from respaldo.units import format_count, format_duration
 from tests.rig import embedded, engine
@@ -230,7 +231,7 @@ def run_demo(server: DemoServer, repository: Path, orders: int, step: Callable[[
     step(_("A shop: users, products and orders"))
     server.sql.psql(SCHEMA.format(users=users, products=products, orders=orders), DATABASE)
     for name, table in fingerprint_tables(server.sql, DATABASE).items():
-        print("  " + _("{table}: {rows} rows").format(table=name, rows=format_count(table.rows)))
+        print(f"  {name}: {count_rows(table.rows)}")
 
     step(_("The first backup is full: there is none yet to build on"))
     run_command(server, repository, "backup", *server.flags)

@@ -72,7 +72,7 @@ class App:
                 image=instance.image,
                 database="" if any_database else server.connection.database,
                 server_version=server.facts.short_version,
-                by_itself=(settings.container, settings.pod, settings.labels, settings.host) == (None,) * 4,
+                by_itself=not settings.names_an_instance,
             )
         )
         return server

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from tests.integration.comparison import assert_description, describe
 from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
+from tests.rig.embedded import EmbeddedPostgres
 
 Shared = Callable[[int], PostgresContainer]
 NUMBER, REPLACE = "Number of the backup", "Replace"
@@ -257,3 +261,102 @@ def test_restore_left_at_the_arrow_keys_leaves_nothing(typed: str, status: int, 
     assert "Traceback" not in terminal.said
     assert (rows(trip), names(trip)) == ("3", [trip.source.name])
     assert [one["name"] for one in trip.respaldo.list()] == ["first", "second"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """Another server that happens to run, with a database of the backup's name: this machine's own, which libpq's
+    variables name, and no flag."""
+
+    server: EmbeddedPostgres
+    trip: RoundTrip
+
+    def restore(self, *words: str, answers: str = "", host: str = "") -> subprocess.CompletedProcess[str]:
+        kept = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
+        mine = {"RESPALDO_LANG": "en", "PYTHONPATH": str(ROOT / "src"), "PGPASSWORD": self.server.password}
+        environment = {**kept, **mine, **self.server.variables}
+        if host:
+            environment["PGHOST"] = host
+        argv = [sys.executable, "-m", "respaldo", "--repository", str(self.trip.respaldo.repository), "restore"]
+        return subprocess.run(
+            [*argv, *words, "--environment", "local"],
+            env=environment,
+            input=answers,
+            text=True,
+            capture_output=True,
+            timeout=150,
+            check=False,
+        )
+
+    def rows(self) -> str:
+        return self.server.psql("SELECT count(*) FROM t", self.trip.source.name).strip()
+
+
+@pytest.fixture
+def elsewhere(trip: RoundTrip, embedded_postgres: EmbeddedPostgres) -> Iterator[Elsewhere]:
+    name = trip.source.name
+    embedded_postgres.psql(f'CREATE DATABASE "{name}"')
+    embedded_postgres.psql("CREATE TABLE t AS SELECT 7 AS a FROM generate_series(1, 5)", name)
+    yield Elsewhere(server=embedded_postgres, trip=trip)
+    query = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{name}')"
+    for one in embedded_postgres.psql(query).split():
+        embedded_postgres.psql(f'DROP DATABASE "{one}" WITH (FORCE)')
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        (["first", "--yes"], ""),
+        (["first"], ""),
+        (["first", "--table", "t", "--replace-table", "--yes"], ""),
+        (["first", "--data-only", "--yes"], ""),
+    ],
+)
+def test_restore_over_a_server_that_the_backup_is_not_of_must_be_said(
+    words: list[str], answers: str, elsewhere: Elsewhere
+) -> None:
+    done = elsewhere.restore(*words, answers=answers)
+    assert done.returncode == 2, done.stderr
+    assert f"first is of {elsewhere.trip.server.name}; " in done.stderr
+    assert "found by itself, is another server" in done.stderr
+    assert elsewhere.rows() == "5"
+    # The hint, followed, goes further than that.
+    said = re.search(r"hint: .*(--host \S+)", done.stderr)
+    assert said is not None, done.stderr
+    again = elsewhere.restore(*words, *said[1].split(), "--dry-run")
+    assert "is another server" not in again.stderr
+    assert again.returncode in {0, 2}
+    assert elsewhere.rows() == "5"
+
+
+@pytest.mark.parametrize(("answer", "rows"), [("n\n", "5"), ("y\n", "1")])
+def test_restore_over_another_server_is_asked_by_its_name(answer: str, rows: str, elsewhere: Elsewhere) -> None:
+    done = elsewhere.restore("first", answers=answer)
+    assert done.returncode == 0, done.stderr
+    assert "is another server" in done.stderr
+    assert "Replace" in done.stderr
+    assert elsewhere.rows() == rows
+
+
+def test_restore_to_the_same_server_under_another_name_asks_nothing_new(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """Its data directory tells: a container that was renamed, an address that changed."""
+    server, name = elsewhere.server, elsewhere.trip.source.name
+    mine = replace(
+        elsewhere, trip=replace(elsewhere.trip, respaldo=replace(elsewhere.trip.respaldo, repository=tmp_path))
+    )
+    made = subprocess.run(
+        [sys.executable, "-m", "respaldo", "-d", str(tmp_path), "backup", "--environment", "local", "--database", name],
+        env={
+            **server.variables,
+            "PATH": f"{server.bin_directory}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT / "src"),
+        },
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    server.psql("DELETE FROM t", name)
+    done = mine.restore("latest", "--yes", host="127.0.0.1")
+    assert done.returncode == 0, done.stderr
+    assert mine.rows() == "5"

@@ -25,6 +25,7 @@ from respaldo.cli.flat import build_parser
 from respaldo.cli.flat_schedule import backup_words
 from respaldo.cli.flat_sense import ACTIONS, action_of, flag_of, require_sense
 from respaldo.cli.labelling import label_request
+from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command
 from respaldo.clock import FixedClock
 from respaldo.config.dotenv import load_dotenv, parse_dotenv, read_dotenv, with_dotenv
@@ -205,6 +206,23 @@ def test_dotenv_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     assert len(json.loads(run(tmp_path, "--list", "--json", "--dir", "none").stdout)) == 0
 
 
+@pytest.mark.parametrize("words", [["--list"], ["--backup-summary"], ["--list-versions"], ["--list", "--json"]])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_directory_without_a_repository_is_said_to_be_one(words: list[str], is_there: bool, tmp_path: Path) -> None:
+    """No failure: before the first backup it is so. But a mistyped path must not look like backups that are gone."""
+    place = tmp_path / "bakcups"
+    if is_there:
+        place.mkdir()
+    done = run(tmp_path, *words, "--dir", str(place))
+    assert done.returncode == 0, done.stderr
+    assert f"there is no repository in {place}: respaldo backup begins one" in done.stderr
+    assert "-d" in done.stderr
+    assert place.exists() is is_there
+    assert run(tmp_path, "--restore", "--restore-file", "latest", "--dir", str(place)).returncode == 10
+    write_backups(place, 1)
+    assert run(tmp_path, *words, "--dir", str(place)).stderr == ""
+
+
 @pytest.mark.parametrize("command", [[str(ROOT / "backup_orchestrator.py"), "--list"], ["-m", "respaldo", "list"]])
 def test_dotenv_names_the_language_before_the_first_word(command: list[str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RESPALDO_LANG=en\nBACKUP_DIR=elsewhere\n")
@@ -290,11 +308,13 @@ def test_backup_of_several_targets_is_not_guessed_and_the_hint_gets_further(
     write_backups(tmp_path, 2, instance=instance, database=database)
     settings = Settings(repository=str(tmp_path))
     with pytest.raises(UsageError, match=f"{name}: .*{other}") as caught:
-        choose_backup(settings, name)
+        choose_backup(settings, name, output=Output())
     assert caught.value.hint is not None
     assert way in caught.value.hint
     is_enough = way == "--database"
-    chosen = choose_backup(replace(settings, database=database) if is_enough else settings, name if is_enough else "4")
+    chosen = choose_backup(
+        replace(settings, database=database) if is_enough else settings, name if is_enough else "4", output=Output()
+    )
     assert chosen is not None
     assert chosen.name == "b2"
     assert not is_enough or str(chosen.target) == other

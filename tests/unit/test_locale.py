@@ -227,3 +227,11 @@ def test_libraries_words_are_spanish_too(command: list[str], said: list[str]) ->
     shown = done.stdout + done.stderr
     for text in said:
         assert text in shown
+
+
+def test_message_that_counts_things_has_a_plural() -> None:
+    """``1 rows`` is wrong in both languages. Exempt: what is never one, and what no noun follows."""
+    exempt = re.compile(r"\{count\} (of|more$|new|attempts|bytes|drills|backups all)|\{rows\} (restored|loaded)")
+    counting = re.compile(r"\{(count|rows)\} [a-z]{3,}")
+    ours = [one for one in extract_ours() if isinstance(one, str)]
+    assert [one for one in ours if counting.search(exempt.sub("", one))] == []

@@ -85,4 +85,11 @@ def test_texts_hold_the_numbers() -> None:
     size, rows = find_anomalies(run(raw=300, rows=7), growing(4))
     assert "300 B" in size.text
     assert "4" in size.text
-    assert "7 " in rows.text
+    assert "filas: 7," in rows.text
+
+
+def test_texts_count_one_thing_as_one() -> None:
+    tables = {f'"t{number}"': 1 for number in range(6)}
+    texts = [one.text for one in find_anomalies(run(tables={}), [run(raw=n, tables=tables) for n in range(990, 993)])]
+    assert "tenía 1 fila en" in texts[0]
+    assert texts[-1] == "1 tabla más ya no está o está vacía"

@@ -181,7 +181,7 @@ def test_damaged_backups_and_pins_are_counted_and_damaged_labels_told(target: Ta
     label_backup(target.repository, pinned, LabelRequest(is_pinned=True))
     target.storage.put("pc_db/pc_db/d1/manifest.json", b"{}")
     found = target.summary(START)
-    assert (found.damaged, found.pinned) == (("d1",), 1)
+    assert ([one.name for one in found.damaged], found.pinned) == (["d1"], 1)
     target.storage.put("pc_db/pc_db/labels.json", b"{}")
     with pytest.raises(DamagedError):
         target.summary(START)

@@ -48,8 +48,8 @@ def test_expression_that_is_good_has_one_form(text: str, expression: str) -> Non
     ("text", "said"),
     [
         ("", "tiene 0 campos"),
-        ("fortnightly", "tiene 1 campos"),
-        ("@reboot", "tiene 1 campos"),
+        ("fortnightly", "tiene 1 campo"),
+        ("@reboot", "tiene 1 campo"),
         ("0 2 * *", "tiene 4 campos"),
         ("0 0 2 * * *", "tiene 6 campos"),
         ("60 2 * * *", "el campo minuto '60' no se entiende: 60 no está entre 0 y 59"),

@@ -15,12 +15,12 @@ from respaldo.repository.records import Manifest
 _YES = {"y", "yes", "s", "si", "sí"}
 
 
-def confirm(question: str) -> bool:
-    """Ask a question whose default is no. Raise UsageError where nobody can answer."""
+def confirm(question: str, *, hint: str | None = None) -> bool:
+    """Ask a question whose default is no. Raise UsageError where nobody can answer; ``hint``: what to do then."""
     choices = _("[y/N]")
     answer = _ask(f"{question} {choices} ")
     if answer is None:
-        raise UsageError(_("nobody answered the question"), hint=_("give --yes to be asked nothing"))
+        raise UsageError(_("nobody answered the question"), hint=hint or _("give --yes to be asked nothing"))
     return answer.strip().lower() in _YES
 
 

@@ -13,7 +13,7 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.cli.reports import check_document
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups, count_rows
-from respaldo.errors import DONE_WITH_WARNINGS, DamagedError, UsageError
+from respaldo.errors import DONE_WITH_WARNINGS, DamagedError, StorageError, UsageError
 from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
@@ -49,7 +49,8 @@ Examples:
   respaldo check --sample 5%
 
 \b
-Exit codes: 0 all is whole; 2 wrong use; 10 no such backup; 13 something is damaged; 20 storage.
+Exit codes: 0 all is whole; 2 wrong use; 10 no such backup; 13 something is damaged; 20 something
+cannot be read: the rest is checked.
 """
 )
 
@@ -106,9 +107,15 @@ def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:
             print(finding.message + (stake if finding.table else ""))
 
 
-def _failure(report: CheckReport) -> DamagedError | None:
+def _failure(report: CheckReport) -> DamagedError | StorageError | None:
     if not report.findings:
         return None
+    unread = [finding for finding in report.findings if not finding.is_damage]
+    if len(unread) == len(report.findings):
+        unread_names = ", ".join(sorted({finding.backup for finding in unread}))
+        return StorageError(
+            _("not everything could be read: {names}").format(names=unread_names), hint=unread[0].remedy or None
+        )
     names = ", ".join(sorted({finding.backup for finding in report.findings}))
     return DamagedError(
         ngettext("{count} fault in {names}", "{count} faults in {names}", len(report.findings)).format(

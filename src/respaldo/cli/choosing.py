@@ -8,7 +8,8 @@ from pathlib import Path
 from respaldo.app import App
 from respaldo.catalog.strategy import Reason
 from respaldo.cli.asking import ask_backup
-from respaldo.cli.list import read_backups, read_proofs
+from respaldo.cli.list import raise_first, read_backups, read_proofs
+from respaldo.cli.printing import Output
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
@@ -17,7 +18,7 @@ from respaldo.repository.records import Manifest
 _ENDINGS = (".sql.gz", ".sql.zst", ".sql", ".dump", ".tar")
 
 
-def choose_source(settings: Settings, name: str | None) -> Manifest | Path | None:
+def choose_source(settings: Settings, name: str | None, *, output: Output) -> Manifest | Path | None:
     """Return the backup or the dump file that is meant; None where the person cancelled.
 
     A file that is there is a dump file; ``backups/NAME.sql`` without one is the backup NAME, as the original program
@@ -29,13 +30,13 @@ def choose_source(settings: Settings, name: str | None) -> Manifest | Path | Non
             return path
         ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
         if ending is not None:
-            return _of_file_name(settings, path, ending)
-    return choose_backup(settings, name)
+            return _of_file_name(settings, path, ending, output)
+    return choose_backup(settings, name, output=output)
 
 
-def _of_file_name(settings: Settings, path: Path, ending: str) -> Manifest | None:
+def _of_file_name(settings: Settings, path: Path, ending: str, output: Output) -> Manifest | None:
     try:
-        return choose_backup(settings, path.name.removesuffix(ending))
+        return choose_backup(settings, path.name.removesuffix(ending), output=output)
     except RepositoryError as error:
         raise UsageError(
             _("there is no file {path}, and no backup of that name").format(path=path),
@@ -54,18 +55,22 @@ def _labelled(settings: Settings, manifests: Sequence[Manifest], word: str) -> l
     return [one.manifest for one in found]
 
 
-def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
+def choose_backup(settings: Settings, name: str | None, *, output: Output) -> Manifest | None:
     """Return the backup that a person means by a name, a version, a tag, a number in the list or ``latest``; asked
     for where not said.
 
-    None where the person cancelled. Raise RepositoryError where there is none, UsageError where several targets have
-    one of that name.
+    None where the person cancelled. Warn of backups that cannot be read where one of them could have been chosen. Raise
+    RepositoryError where there is none, UsageError where several targets have one of that name.
     """
-    manifests, _damaged = read_backups(settings)
+    manifests, damaged = read_backups(settings)
+    if name in {None, "latest"}:
+        for one in damaged:
+            output.warn(one.error.message)
     if settings.database is not None:
         manifests = [manifest for manifest in manifests if manifest.target.database == settings.database]
     if name is None:
         if not manifests:
+            App(settings).open_repository()  # says so where there is none at all
             raise RepositoryError(
                 _("No backups found in {directory}").format(directory=settings.repository),
                 hint=_("make one: respaldo backup"),
@@ -81,6 +86,8 @@ def choose_backup(settings: Settings, name: str | None) -> Manifest | None:
     if not found and name.isdecimal() and 0 < int(name) <= len(manifests):
         return manifests[int(name) - 1]
     if not found:
+        raise_first(output, [one.error for one in damaged if one.name == name])
+        App(settings).open_repository()
         raise RepositoryError(
             _("there is no backup {name} in {directory}").format(name=name, directory=settings.repository),
             hint=_("respaldo list shows those that there are"),

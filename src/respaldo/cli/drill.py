@@ -63,7 +63,7 @@ def drill(
     settings = load_settings(context, flags)
     if html is not None:
         _check_report(html)
-    manifests = [choose_backup(settings, name)] if due is None else find_due(settings, due)
+    manifests = [choose_backup(settings, name, output=context.obj)] if due is None else find_due(settings, due)
     run_drill_command(context.obj, settings, [one for one in manifests if one], disaster, html, as_json=as_json)
 
 

@@ -57,7 +57,7 @@ def run_export_command(output: Output, settings: Settings, name: str, form: str,
     """Export and say what was written; an export that fails leaves no file."""
     from respaldo.operations.export import export_archive, export_script
 
-    manifest = choose_backup(settings, name)
+    manifest = choose_backup(settings, name, output=output)
     if manifest is None:
         return
     ending = "tar" if form == "directory" else form

@@ -13,7 +13,7 @@ from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
-from respaldo.errors import DamagedError, RepositoryError
+from respaldo.errors import DamagedError, RepositoryError, RespaldoError, StorageError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.versions import LabelledBackup
@@ -47,7 +47,8 @@ Examples:
   respaldo --verbose list
 
 \b
-Exit codes: 0 done, also when there is none; 13 a manifest or the labels are damaged; 20 storage.
+Exit codes: 0 done, also when there is none; 13 a manifest or the labels are damaged, 20 cannot be read: the rest is
+listed.
 """
 )
 
@@ -68,11 +69,26 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
         print(_("Files of other programs in {directory}:").format(directory=settings.repository))
         for path in files:
             print(f"  {path.name}  {format_size(path.stat().st_size)}")
-    for other in damaged[1:]:
-        output.warn(other.error.message)
-    for error in [*(one.error for one in damaged), *unlabelled]:
-        raise error
+    if not manifests and not damaged:
+        hint_at_nothing(output, settings)
+    raise_first(output, [*(one.error for one in damaged), *unlabelled])
     return manifests
+
+
+def raise_first(output: Output, errors: Sequence[RespaldoError]) -> None:
+    """Warn of all of these but the first, which is raised; nothing where there are none."""
+    for other in errors[1:]:
+        output.warn(other.message)
+    if errors:
+        raise errors[0]
+
+
+def hint_at_nothing(output: Output, settings: Settings) -> None:
+    """Say what to do where there is no repository yet: nothing was backed up, or the directory is mistyped."""
+    place = Path(settings.repository)
+    if not (place / REPOSITORY).exists():
+        text = _("there is no repository in {location}: respaldo backup begins one; another directory is named by -d")
+        output.hint(text.format(location=place.absolute()))
 
 
 def print_table(
@@ -101,10 +117,18 @@ def read_backups(settings: Settings) -> tuple[list[Manifest], list[DamagedBackup
         if error.exit_code != RepositoryError.exit_code or is_other or _has_content(Path(settings.repository)):
             raise
         return [], []
-    listings = [repository.backups(target) for target in repository.targets()]
-    manifests = [manifest for listing in listings for manifest in listing.manifests]
+    manifests: list[Manifest] = []
+    damaged: list[DamagedBackup] = []
+    for target in repository.targets():
+        try:
+            listing = repository.backups(target)
+        except StorageError as error:  # of one target: the others are shown
+            damaged.append(DamagedBackup(name=str(target), error=error))
+        else:
+            manifests += listing.manifests
+            damaged += listing.damaged
     manifests.sort(key=lambda manifest: (manifest.started, manifest.name))
-    return manifests, [damaged for listing in listings for damaged in listing.damaged]
+    return manifests, damaged
 
 
 def read_proofs(settings: Settings, manifests: Sequence[Manifest]) -> dict[str, Proof]:
@@ -115,17 +139,19 @@ def read_proofs(settings: Settings, manifests: Sequence[Manifest]) -> dict[str, 
     return {manifest.uid: proof for manifest in manifests for proof in newest_proofs(repository, [manifest]).values()}
 
 
-def read_labelled(settings: Settings, manifests: Sequence[Manifest]) -> tuple[list[LabelledBackup], list[DamagedError]]:
+def read_labelled(
+    settings: Settings, manifests: Sequence[Manifest]
+) -> tuple[list[LabelledBackup], list[DamagedError | StorageError]]:
     """Return the backups with what they are called, and what kept some from it: they are listed all the same."""
     if not manifests:
         return [], []
     repository = App(settings).open_repository()
     labels: dict[TargetPath, Labels] = {}
-    errors = []
+    errors: list[DamagedError | StorageError] = []
     for target in sorted({manifest.target for manifest in manifests}):
         try:
             labels[target] = repository.labels(target).read()
-        except DamagedError as error:
+        except (DamagedError, StorageError) as error:
             labels[target] = Labels()
             errors.append(error)
     found = [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.destination import NAMED_BY
 from respaldo.cli.documents import moved_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
@@ -23,9 +24,6 @@ from respaldo.units import format_size
 
 if TYPE_CHECKING:
     from respaldo.postgres.server import Server
-
-#: The setting that names an instance in each environment.
-_NAMED_BY = {"docker": "container", "kubernetes": "pod", "local": "host"}
 
 
 @click.command(short_help=_("bring a database from Docker to Kubernetes, or back"))
@@ -60,7 +58,7 @@ def move(
         context.obj,
         place_settings(settings, source),
         place_settings(there, destination),
-        RestoreFlags(name=None, is_safe=not is_unsafe, with_roles=True, **given),
+        RestoreFlags(name=None, is_safe=not is_unsafe, with_roles=True, is_elsewhere=True, **given),
     )
 
 
@@ -87,12 +85,12 @@ Exit codes: 0 done; 2 wrong use; 11 locked; 20 storage; 30 PostgreSQL; 40 enviro
 def place_settings(settings: Settings, place: str) -> Settings:
     """Return the settings that mean the instance of ``environment[:name]``; raise UsageError for another form."""
     environment, _colon, name = place.partition(":")
-    if environment not in _NAMED_BY:
+    if environment not in NAMED_BY:
         raise UsageError(
             _("{place} names no environment").format(place=place),
             hint=_("write docker:CONTAINER, kubernetes:NAMESPACE/POD or local:HOST"),
         )
-    named: dict[str, Any] = {_NAMED_BY[environment]: name} if name else {}
+    named: dict[str, Any] = {NAMED_BY[environment]: name} if name else {}
     return dataclasses.replace(settings, environment=environment, **named)
 
 

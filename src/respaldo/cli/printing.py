@@ -52,6 +52,11 @@ class Output:
         if error.hint:
             print(_("hint: {hint}").format(hint=error.hint), file=sys.stderr)
 
+    def hint(self, text: str) -> None:
+        """Say how to get further where nothing failed."""
+        if not self.quiet:
+            print(_("hint: {hint}").format(hint=text), file=sys.stderr)
+
     def print_json(self, document: object) -> None:
         """Print a document as JSON: in ASCII where the output is not Unicode, for its escapes are not JSON's."""
         is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")

@@ -146,6 +146,7 @@ def status_document(one: TargetStatus) -> dict[str, Any]:
         "last_failure": _optional(remembered.last_failure),
         "last_error": remembered.last_error or None,
         "next_run": _optional(one.next_run),
+        "damaged": [damaged.name for damaged in one.damaged],
     }
 
 
@@ -182,7 +183,7 @@ def summary_document(one: TargetSummary) -> dict[str, Any]:
             for branch in one.branches
         ],
         "pinned": one.pinned,
-        "damaged": list(one.damaged),
+        "damaged": [damaged.name for damaged in one.damaged],
         "retention": {"removals": list(one.retention.removals), "freed_bytes": one.retention.freed_bytes},
         "next": {
             "type": one.following.type.value,

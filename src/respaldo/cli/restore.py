@@ -12,6 +12,7 @@ import click
 from respaldo.app import App
 from respaldo.cli.asking import confirm, require_typed
 from respaldo.cli.choosing import choose_source
+from respaldo.cli.destination import Stranger, find_stranger
 from respaldo.cli.documents import restored_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
@@ -98,7 +99,7 @@ class RestoreOutcome:
 def run_restore_command(output: Output, settings: Settings, flags: RestoreFlags) -> None:
     """Plan, say, ask, restore and print; what ``respaldo restore`` and ``--restore`` both do."""
     _require_sense(flags)
-    chosen = choose_source(settings, flags.name)
+    chosen = choose_source(settings, flags.name, output=output)
     if chosen is None:
         output.line("", _("cancelled"))
         return
@@ -134,12 +135,17 @@ def restore_chosen(
             jobs=settings.jobs,
         )
         plan = plan_restore(server, source, app.database_of(server, chosen), request, clock=app.clock)
+        stranger = None
+        if plan.live is not None and not flags.is_elsewhere:
+            stranger = find_stranger(settings, server, chosen)
         _describe(output, plan, app)
+        if stranger is not None:
+            listen(Warned(message=stranger.warning))
         require_possible(plan)
         # Before the question: who is told afterwards has agreed to something else.
         for problem in plan.problems:
             listen(Warned(message=problem.message))
-        if flags.dry_run or not _is_agreed(plan, flags):
+        if flags.dry_run or not _is_agreed(plan, flags, stranger):
             return None
         created: Sequence[str] = ()
         if flags.with_roles and isinstance(chosen, Manifest):
@@ -222,7 +228,7 @@ def _describe(output: Output, plan: RestorePlan, app: App) -> None:
         output.line("", _("the old one is kept as {name}").format(name=plan.old))
 
 
-def _is_agreed(plan: RestorePlan, flags: RestoreFlags) -> bool:
+def _is_agreed(plan: RestorePlan, flags: RestoreFlags, stranger: Stranger | None) -> bool:
     """Ask where something would be replaced; typing the name is asked for where it is given up first."""
     if plan.live is None:
         return True
@@ -234,6 +240,9 @@ def _is_agreed(plan: RestorePlan, flags: RestoreFlags) -> bool:
             plan.database,
         )
         return True
+    if stranger is not None:
+        question = _("Replace {name} of that other server?").format(name=plan.database)
+        return stranger.is_meant(question, yes=flags.yes)
     return flags.yes or confirm(_("Replace {name}?").format(name=plan.database))
 
 

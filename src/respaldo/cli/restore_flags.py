@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreFlags:
-    """What the person said beside the settings."""
+    """What the person said beside the settings. ``is_elsewhere``: the backup is for another server than its own."""
 
     name: str | None
     to: str | None = None
@@ -23,3 +23,4 @@ class RestoreFlags:
     yes: bool = False
     dry_run: bool = False
     as_json: bool = False
+    is_elsewhere: bool = False

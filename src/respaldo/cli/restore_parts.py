@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from respaldo.app import App
 from respaldo.cli.asking import confirm
+from respaldo.cli.destination import find_stranger
 from respaldo.cli.documents import loaded_document, restored_table_document
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
@@ -14,6 +16,9 @@ from respaldo.counting import count_rows
 from respaldo.errors import UsageError
 from respaldo.language import _
 from respaldo.repository.records import Manifest
+
+if TYPE_CHECKING:
+    from respaldo.postgres.server import Server
 
 
 def run_parts_command(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest | Path) -> None:
@@ -44,6 +49,8 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
         return
     with Progress(output, _("restoring")) as listen:
         server = app.find_server(listen, any_database=True)
+        if not _is_meant(output, settings, server, chosen, flags):
+            return
         restored = restore_tables(
             server,
             reader,
@@ -65,6 +72,16 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
         )
 
 
+def _is_meant(output: Output, settings: Settings, server: Server, chosen: Manifest, flags: RestoreFlags) -> bool:
+    """Ask where the server is not the backup's, and nobody named it."""
+    stranger = find_stranger(settings, server, chosen)
+    if stranger is None:
+        return True
+    output.warn(stranger.warning)
+    question = _("Load it into {database} of that other server?").format(database=flags.to or chosen.target.database)
+    return stranger.is_meant(question, yes=flags.yes)
+
+
 def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest) -> None:
     from respaldo.operations.dataonly import restore_rows
 
@@ -73,7 +90,7 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
     reader = app.open_repository().reader(chosen.target, chosen.name)
     with Progress(output, _("restoring")) as listen:
         server = app.find_server(listen, any_database=True)
-        if flags.dry_run:
+        if flags.dry_run or not _is_meant(output, settings, server, chosen, flags):
             return
         rows = restore_rows(server, reader, database, jobs=settings.jobs, listen=listen)
     if flags.as_json:

@@ -9,6 +9,7 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import say_undelivered, write_metrics_file
+from respaldo.cli.list import raise_first
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.cli.reports import status_document
@@ -44,8 +45,8 @@ Examples:
   respaldo status --retired old_db/old_db
 
 \b
-Exit codes: 0 all are fresh; 2 wrong use; 3 fresh, but somebody was not told; 10 no repository; 20 storage; 51 a target
-is late, or there is no backup.
+Exit codes: 0 all are fresh; 2 wrong use; 3 fresh, but somebody was not told; 10 no repository; 13 a backup is damaged,
+20 cannot be read: the others are told of; 51 a target is late, or there is no backup.
 """
 )
 
@@ -67,11 +68,15 @@ def run_status_command(output: Output, settings: Settings, *, notify: bool, as_j
     else:
         print(_table(targets))
     late = [str(one.target) for one in targets if not one.is_fresh]
+    damaged = [damaged.error for one in targets for damaged in one.damaged]
     if late or not targets:
+        for error in damaged:
+            output.warn(error.message)
         raise StaleError(
             _("late: {names}").format(names=", ".join(late)) if late else _("there is no backup"),
             hint=_("respaldo backup makes one; respaldo doctor says what is in its way"),
         )
+    raise_first(output, damaged)
     if not is_told:
         raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 

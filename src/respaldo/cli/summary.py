@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.list import describe_proof
+from respaldo.cli.list import describe_proof, hint_at_nothing, raise_first
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
 from respaldo.cli.reports import summary_document
@@ -56,7 +56,8 @@ Examples:
   respaldo summary --json
 
 \b
-Exit codes: 0 done, also where an objective is missed; 10 no repository; 13 labels are damaged; 20 storage.
+Exit codes: 0 done, also where an objective is missed; 10 no repository; 13 a backup or labels are damaged, 20 cannot be
+read: the other backups are summed up.
 """
 )
 
@@ -77,6 +78,9 @@ def run_summary_command(output: Output, settings: Settings, *, as_json: bool) ->
         print(_("No backups found in {directory}").format(directory=settings.repository))
     else:
         print("\n\n".join(_describe(one) for one in targets))
+    if not targets:
+        hint_at_nothing(output, settings)
+    raise_first(output, [damaged.error for one in targets for damaged in one.damaged])
 
 
 def _next_runs(app: App) -> Mapping[str, datetime]:
@@ -128,9 +132,11 @@ def _describe(one: TargetSummary) -> str:
         ).format(branch=branch.name, count=format_count(branch.count), version=newest)
         say(_("versions") if number == 0 else "", text)
     if one.pinned:
-        say(_("pinned"), _("{count} pinned or tagged").format(count=format_count(one.pinned)))
+        text = ngettext("{count} pinned or tagged", "{count} pinned or tagged", one.pinned)
+        say(_("pinned"), text.format(count=format_count(one.pinned)))
     if one.damaged:
-        say(_("damaged"), ", ".join(one.damaged[:_SHOWN_NAMES]) + (", …" if len(one.damaged) > _SHOWN_NAMES else ""))
+        names = [damaged.name for damaged in one.damaged]
+        say(_("damaged"), ", ".join(names[:_SHOWN_NAMES]) + (", …" if len(names) > _SHOWN_NAMES else ""))
     say(_("retention"), describe_removal(one.retention))
     say(_("next"), f"{_(one.following.type.value)}: {one.following.text}")
     when = f"{one.next_run.astimezone():%Y-%m-%d %H:%M %Z}" if one.next_run else _("no schedule is known to back it up")

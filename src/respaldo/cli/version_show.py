@@ -9,7 +9,7 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.documents import branch_document, labelled_document, tag_document
-from respaldo.cli.list import describe_proof, read_proofs
+from respaldo.cli.list import describe_proof, hint_at_nothing, raise_first, read_proofs
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.config.settings import Settings
@@ -63,7 +63,7 @@ Examples:
   respaldo version list --tag stable --json
 
 \b
-Exit codes: 0 done, also when there is none; 13 labels are damaged; 20 storage.
+Exit codes: 0 done, also when there is none; 13 labels or a backup are damaged; 20 storage.
 """
 )
 
@@ -116,7 +116,7 @@ Examples:
   respaldo version branches --database shop
 
 \b
-Exit codes: 0 done, also when there is none; 13 labels are damaged; 20 storage.
+Exit codes: 0 done, also when there is none; 13 labels or a backup are damaged; 20 storage.
 """
 )
 
@@ -142,7 +142,7 @@ Examples:
   respaldo version tags --database shop
 
 \b
-Exit codes: 0 done, also when there is none; 13 labels are damaged; 20 storage.
+Exit codes: 0 done, also when there is none; 13 labels or a backup are damaged; 20 storage.
 """
 )
 
@@ -198,6 +198,15 @@ def run_list_versions_command(
         print(_("No versions found in {directory}").format(directory=settings.repository))
     else:
         print(_table(chosen))
+    _conclude(output, settings, repository, targets)
+
+
+def _conclude(output: Output, settings: Settings, repository: Repository | None, targets: Sequence[TargetPath]) -> None:
+    """Raise the error of a backup that is not among those shown, since it cannot be read; hint where there is none."""
+    if repository is None:
+        hint_at_nothing(output, settings)
+    else:
+        raise_first(output, [one.error for target in targets for one in repository.backups(target).damaged])
 
 
 def _table(chosen: Sequence[LabelledBackup]) -> str:
@@ -267,6 +276,7 @@ def run_branches_command(output: Output, settings: Settings, *, as_json: bool) -
             row = [one.name, format_count(one.count), newest, str(one.following)]
             rows.append([*row, str(one.target)] if several else row)
         print(format_table(rows))
+    _conclude(output, settings, repository, targets)
 
 
 def run_tags_command(output: Output, settings: Settings, *, as_json: bool) -> None:
@@ -291,3 +301,4 @@ def run_tags_command(output: Output, settings: Settings, *, as_json: bool) -> No
             for one in backups
         ]
         print(format_table(rows))
+    _conclude(output, settings, repository, targets)

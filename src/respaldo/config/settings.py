@@ -217,6 +217,11 @@ class Settings(TellingSettings):
         return ZoneInfo(self.time_zone) if self.time_zone else None
 
     @property
+    def names_an_instance(self) -> bool:
+        """Whether a person said which server is meant, and not only where to look."""
+        return (self.container, self.pod, self.labels, self.host) != (None,) * 4
+
+    @property
     def full_every(self) -> timedelta:
         return timedelta(days=self.full_every_days)
 

@@ -115,7 +115,10 @@ class Announcer:
         def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
             notices = []
             for target in repository.targets():
-                newest = newest_good(repository, repository.backups(target).manifests)
+                listing = repository.backups(target)
+                if not listing.manifests:
+                    listing.require_readable()
+                newest = newest_good(repository, listing.manifests)
                 if str(target) in self._policy.retired or newest is None:
                     continue
                 state, kind = self._look(state, str(target), newest, (next_runs or {}).get(str(target)), now)

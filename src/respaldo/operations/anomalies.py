@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from respaldo.language import _
+from respaldo.counting import count_rows
+from respaldo.language import _, ngettext
 from respaldo.units import format_count, format_duration, format_size
 
 USUAL = 7
@@ -68,7 +69,7 @@ def _shrunk(run: PastRun, history: Sequence[PastRun]) -> list[Anomaly]:
         )
     rows = median(one.rows for one in usual)
     if run.rows < SMALLEST_SHARE * rows:
-        text = _("there are {rows} rows, usual are {usual} (median of the last {count}): less than half")
+        text = _("rows: {rows}, usual: {usual} (median of the last {count}): less than half")
         found.append(
             Anomaly(
                 code="rows",
@@ -86,16 +87,17 @@ def _lost_tables(run: PastRun, history: Sequence[PastRun]) -> list[Anomaly]:
     lost = [name for name in sorted(filled) if not run.tables.get(name)]
     found = []
     for name in lost[:SHOWN_TABLES]:
-        rows = format_count(last[-1][name])
+        rows = count_rows(last[-1][name])
         if name in run.tables:
-            text = _("table {table} is empty; it had {rows} rows in the backup before").format(table=name, rows=rows)
+            text = _("table {table} is empty; it had {rows} in the backup before").format(table=name, rows=rows)
             found.append(Anomaly(code=f"emptied {name}", text=text))
         else:
-            text = _("table {table} is gone; it had {rows} rows in the backup before").format(table=name, rows=rows)
+            text = _("table {table} is gone; it had {rows} in the backup before").format(table=name, rows=rows)
             found.append(Anomaly(code=f"vanished {name}", text=text))
     if len(lost) > SHOWN_TABLES:
-        text = _("{count} more tables are gone or empty").format(count=len(lost) - SHOWN_TABLES)
-        found.append(Anomaly(code="vanished more", text=text))
+        more = len(lost) - SHOWN_TABLES
+        text = ngettext("{count} more table is gone or empty", "{count} more tables are gone or empty", more)
+        found.append(Anomaly(code="vanished more", text=text.format(count=more)))
     return found
 
 
@@ -103,11 +105,11 @@ def _unchanging(run: PastRun, history: Sequence[PastRun]) -> list[Anomaly]:
     same = [run, *history[-(USUAL - 1) :]]
     if len(same) < USUAL or len({(one.raw_bytes, one.rows) for one in same}) > 1:
         return []
-    text = _("the last {count} backups all have {size} and {rows} rows: is this the database that is in use?")
+    text = _("the last {count} backups all have {size} and {rows}: is this the database that is in use?")
     return [
         Anomaly(
             code="unchanging",
-            text=text.format(count=USUAL, size=format_size(run.raw_bytes), rows=format_count(run.rows)),
+            text=text.format(count=USUAL, size=format_size(run.raw_bytes), rows=count_rows(run.rows)),
         )
     ]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from respaldo import __version__
 from respaldo.clock import Clock
@@ -42,7 +43,8 @@ class CheckRequest:
 class Finding:
     """One fault. ``table`` and ``rows``: what cannot be restored because of it, where that is known.
 
-    ``target`` None: in a document of the repository as a whole; its name stands in ``backup`` then.
+    ``target`` None: in a document of the repository as a whole; its name stands in ``backup`` then. ``remedy``: of what
+    could not be read, and so may be whole, what to do about that.
     """
 
     target: TargetPath | None
@@ -50,6 +52,11 @@ class Finding:
     message: str
     table: str = ""
     rows: int = 0
+    remedy: str | None = None
+
+    @property
+    def is_damage(self) -> bool:
+        return self.remedy is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,7 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         listing = repository.backups(target)
         chosen += [one for one in listing.manifests if request.backup in {None, one.name}]
         findings += [
-            Finding(target=target, backup=damaged.name, message=damaged.error.message)
+            _finding(target, damaged.name, damaged.error)
             for damaged in listing.damaged
             if request.backup in {None, damaged.name}
         ]
@@ -90,17 +97,7 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         found = list(_check_backup(repository, manifest, request, listen))
         read_bytes += manifest.totals.stored_bytes if request.depth is not Depth.QUICK else 0
         findings += found
-        # A proof that is damaged says nothing about its backup.
-        findings += [
-            Finding(
-                target=manifest.target,
-                backup=manifest.name,
-                message=_("the proof {name} is damaged and proves nothing: remove it, and drill again").format(
-                    name=name
-                ),
-            )
-            for name in repository.damaged_proofs(manifest)
-        ]
+        findings += _check_proofs(repository, manifest)
         try:
             _keep(repository, manifest, request, found, clock)
         except StorageError as error:
@@ -109,18 +106,33 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
     return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings), unkept=unkept)
 
 
+def _finding(target: TargetPath | None, name: str, error: DamagedError | StorageError, **stake: Any) -> Finding:
+    remedy = (error.hint or "") if isinstance(error, StorageError) else None
+    return Finding(target=target, backup=name, message=error.message, remedy=remedy, **stake)
+
+
 def _check_labels(repository: Repository, target: TargetPath) -> Iterator[Finding]:
     try:
         repository.labels(target).read()
-    except DamagedError as error:
-        yield Finding(target=target, backup="labels.json", message=error.message)
+    except (DamagedError, StorageError) as error:
+        yield _finding(target, "labels.json", error)
+
+
+def _check_proofs(repository: Repository, manifest: Manifest) -> Iterator[Finding]:
+    """A proof that is damaged says nothing about its backup."""
+    message = _("the proof {name} is damaged and proves nothing: remove it, and drill again")
+    try:
+        for name in repository.damaged_proofs(manifest):
+            yield Finding(target=manifest.target, backup=manifest.name, message=message.format(name=name))
+    except StorageError as error:
+        yield _finding(manifest.target, manifest.name, error)
 
 
 def _check_schedules(repository: Repository) -> Iterator[Finding]:
     try:
         stored_schedules(repository.storage)
-    except DamagedError as error:
-        yield Finding(target=None, backup=DOCUMENT, message=error.message)
+    except (DamagedError, StorageError) as error:
+        yield _finding(None, DOCUMENT, error)
 
 
 def _check_backup(
@@ -132,8 +144,8 @@ def _check_backup(
         segments = reader.segments
         if manifest.base is not None:
             reader.base.check_objects()
-    except DamagedError as error:
-        yield Finding(target=manifest.target, backup=manifest.name, message=error.message)
+    except (DamagedError, StorageError) as error:
+        yield _finding(manifest.target, manifest.name, error)
         return
     if request.depth is Depth.QUICK:
         return
@@ -155,10 +167,8 @@ def _checker(reader: BackupReader, manifest: Manifest, listen: Listener) -> Call
         try:
             for _text in reader.open_text(segment):
                 pass
-        except DamagedError as error:
-            return Finding(
-                target=manifest.target, backup=manifest.name, message=error.message, table=table, rows=segment.rows
-            )
+        except (DamagedError, StorageError) as error:
+            return _finding(manifest.target, manifest.name, error, table=table, rows=segment.rows)
         listen(
             SegmentDone(
                 table=table,
@@ -176,15 +186,18 @@ def _checker(reader: BackupReader, manifest: Manifest, listen: Listener) -> Call
 def _check_object(reader: BackupReader, name: str) -> Finding | None:
     try:
         reader.verify_object(name)
-    except DamagedError as error:
-        return Finding(target=reader.manifest.target, backup=reader.manifest.name, message=error.message)
+    except (DamagedError, StorageError) as error:
+        return _finding(reader.manifest.target, reader.manifest.name, error)
     return None
 
 
 def _keep(
     repository: Repository, manifest: Manifest, request: CheckRequest, found: list[Finding], clock: Clock
 ) -> None:
-    """Keep the result of a whole check; half a look proves nothing, but a fault is a fault."""
+    """Keep the result of a whole check; half a look proves nothing, but a fault is a fault. What could not be read is
+    neither."""
+    if not all(finding.is_damage for finding in found):
+        return
     if request.depth is Depth.FULL or found:
         repository.add_proof(
             manifest.target,

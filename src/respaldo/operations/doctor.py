@@ -175,11 +175,11 @@ def _backups(
     repository: Repository | None, target: TargetPath, *, now: datetime, objective: timedelta
 ) -> Iterator[Symptom]:
     listing = repository.backups(target) if repository else None
+    for damaged in listing.damaged if listing else ():
+        yield Symptom(state=State.BAD, text=damaged.error.message, remedy=damaged.error.hint or "respaldo check")
     if repository is None or listing is None or not listing.manifests:
         yield Symptom(state=State.BAD, text=_("there is no backup yet"), remedy="respaldo backup")
         return
-    for damaged in listing.damaged:
-        yield Symptom(state=State.BAD, text=damaged.error.message, remedy="respaldo check")
     newest = listing.manifests[-1]
     age = now - newest.started
     yield Symptom(

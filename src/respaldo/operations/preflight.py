@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from respaldo.language import _
+from respaldo.language import _, ngettext
 from respaldo.postgres.database import Creation
 from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.surroundings import LiveDatabase, Surroundings
@@ -169,7 +169,11 @@ def _live(live: LiveDatabase, role: str) -> Iterator[Problem]:
         )
     if live.prepared:
         yield Problem(
-            message=_("{database} has {count} prepared transactions").format(database=live.name, count=live.prepared),
+            message=ngettext(
+                "{database} has {count} prepared transaction",
+                "{database} has {count} prepared transactions",
+                live.prepared,
+            ).format(database=live.name, count=live.prepared),
             hint=_("commit them or roll them back: see pg_prepared_xacts"),
         )
 

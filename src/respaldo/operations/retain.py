@@ -27,8 +27,10 @@ class RetentionPlan:
 
 
 def plan_target(repository: Repository, target: TargetPath, policy: RetentionPolicy, *, now: datetime) -> RetentionPlan:
-    """Plan one target. Changes nothing. Raise DamagedError where the labels cannot be read: a pin may stand there."""
+    """Plan one target. Changes nothing. Raise DamagedError where the labels are damaged: a pin may stand there;
+    StorageError where a backup cannot be read: it may need what would go."""
     listing = repository.backups(target)
+    listing.require_readable()
     labels = repository.labels(target).read()
     proofs = newest_proofs(repository, listing.manifests)
     proven = {name for name, proof in proofs.items() if not proof.has_failed}

@@ -13,14 +13,15 @@ from respaldo.operations.alert_state import AlertState, recall_backups
 from respaldo.operations.alerts import Remembered, is_late
 from respaldo.operations.proofs import newest_good
 from respaldo.repository.proof import Proof, ProofKind, Verdict
-from respaldo.repository.records import Manifest, TargetPath
+from respaldo.repository.records import DamagedBackup, Manifest, TargetPath
 from respaldo.repository.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStatus:
     """One target. ``newest``: good backup, None where there is none. ``proof``: the last conclusive one of any backup;
-    ``recovery_s``: of the newest proven drill. ``remembered``: failures, as runs told them."""
+    ``recovery_s``: of the newest proven drill. ``remembered``: failures, as runs told them. ``damaged``: backups that
+    cannot be read."""
 
     target: TargetPath
     newest: Manifest | None
@@ -33,6 +34,7 @@ class TargetStatus:
     next_run: datetime | None
     backups: Mapping[str, int]
     stored_bytes: Mapping[str, int]
+    damaged: tuple[DamagedBackup, ...] = ()
 
     @property
     def is_fresh(self) -> bool:
@@ -52,7 +54,8 @@ def read_status(
     """Return the status of every target, sorted. ``next_runs``: by target, where they are known."""
     found = []
     for target in repository.targets():
-        manifests = repository.backups(target).manifests
+        listing = repository.backups(target)
+        manifests = listing.manifests
         newest = newest_good(repository, manifests)
         proofs = sorted(
             (proof for manifest in manifests for proof in repository.proofs(manifest) if proof.is_conclusive),
@@ -74,6 +77,7 @@ def read_status(
                 next_run=(next_runs or {}).get(str(target)),
                 backups=Counter(manifest.type.value for manifest in manifests),
                 stored_bytes=stored,
+                damaged=listing.damaged,
             )
         )
     return found

@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from respaldo.catalog.history import identity, past_backups
 from respaldo.catalog.retention import Category, RetentionPolicy, category_of
 from respaldo.catalog.strategy import Decision, StrategyPolicy, decide
+from respaldo.errors import StorageError
 from respaldo.operations.alerts import is_late
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.retain import RetentionPlan, plan_target
 from respaldo.operations.versions import Branch, list_branches
 from respaldo.repository.proof import Proof
-from respaldo.repository.records import BackupType, Manifest, TargetPath
+from respaldo.repository.records import BackupType, DamagedBackup, Manifest, TargetPath
 from respaldo.repository.repository import Repository
 
 
@@ -69,7 +70,7 @@ class TargetSummary:
     growth: tuple[Growth, ...]
     branches: tuple[Branch, ...]
     pinned: int
-    damaged: tuple[str, ...]
+    damaged: tuple[DamagedBackup, ...]
     retention: RetentionPlan
     following: Decision
     next_run: datetime | None
@@ -108,7 +109,7 @@ def summarize_target(
     manifests = listing.manifests
     last = manifests[-1] if manifests else None
     proofs = newest_proofs(repository, manifests)
-    retention = plan_target(repository, target, policy.retention, now=now)
+    retention = _retention(repository, target, policy.retention, now=now)
     labels = repository.labels(target).read()
     return TargetSummary(
         target=target,
@@ -127,11 +128,19 @@ def summarize_target(
             one.name in labels.backups and labels.backups[one.name].uid == one.uid and labels.backups[one.name].is_kept
             for one in manifests
         ),
-        damaged=tuple(one.name for one in listing.damaged),
+        damaged=listing.damaged,
         retention=retention,
         following=_following(manifests, proofs, policy.strategy, now=now),
         next_run=next_run,
     )
+
+
+def _retention(repository: Repository, target: TargetPath, policy: RetentionPolicy, *, now: datetime) -> RetentionPlan:
+    """Plan as retention does, which removes nothing of a target that has a backup that it cannot read."""
+    try:
+        return plan_target(repository, target, policy, now=now)
+    except StorageError:
+        return RetentionPlan(target=target, verdicts=(), removals=(), freed_bytes=0)
 
 
 def _last_proof(proofs: Mapping[str, Proof]) -> LastProof | None:

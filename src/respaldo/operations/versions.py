@@ -250,8 +250,10 @@ def list_tags(backups: Iterable[LabelledBackup]) -> dict[str, list[LabelledBacku
 
 
 def plan_version_prune(repository: Repository, target: TargetPath, *, keep: int, now: datetime) -> PrunePlan:
-    """Plan the clean-up of one target's versions. Changes nothing."""
-    manifests = repository.backups(target).manifests
+    """Plan the clean-up of one target's versions. Changes nothing. Raise StorageError where a backup cannot be read."""
+    listing = repository.backups(target)
+    listing.require_readable()
+    manifests = listing.manifests
     labels = repository.labels(target).read()
     proven = {name for name, proof in newest_proofs(repository, manifests).items() if not proof.has_failed}
     verdicts = plan_prune([_versioned(labels, one, proven, now) for one in manifests], keep)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from respaldo.errors import DamagedError
+from respaldo.errors import DamagedError, StorageError
 
 SegmentKind: TypeAlias = Literal["frame", "delta", "ref"]
 
@@ -130,15 +130,22 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamagedBackup:
-    """A backup whose manifest cannot be believed, and why."""
+    """A backup whose manifest cannot be believed, or not be read (StorageError), and why."""
 
     name: str
-    error: DamagedError
+    error: DamagedError | StorageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupListing:
-    """A target's backups, the oldest first, and apart from them those whose manifest is damaged."""
+    """A target's backups, the oldest first, and apart from them those whose manifest is damaged or unreadable."""
 
     manifests: tuple[Manifest, ...]
     damaged: tuple[DamagedBackup, ...]
+
+    def require_readable(self) -> None:
+        """Raise the StorageError of a backup that could not be read: it may be whole, and need what is to be removed.
+        What is damaged needs nothing any more."""
+        for one in self.damaged:
+            if isinstance(one.error, StorageError):
+                raise one.error

@@ -63,7 +63,7 @@ class Repository:
         except ObjectNotFoundError as error:
             raise RepositoryError(
                 _("there is no repository in {location}").format(location=storage.location),
-                hint=_("Make a first backup there with respaldo backup, or name the right directory with --dir."),
+                hint=_("Make a first backup there with respaldo backup, or name the right directory with -d."),
             ) from error
         try:
             fields = unseal(data)
@@ -116,14 +116,15 @@ class Repository:
         return sorted(found)
 
     def backups(self, target: TargetPath) -> BackupListing:
-        """Return a target's backups, the oldest first. Damaged manifests stand apart and fail nothing."""
+        """Return a target's backups, the oldest first. Manifests that are damaged or cannot be read stand apart and
+        fail nothing; who removes something looks at ``require_readable`` first."""
         manifests, damaged = [], []
         for name in self.storage.list_directories(_directory(target)):
             if not is_backup_name(name):
                 continue
             try:
                 manifest = self._manifest(target, name)
-            except DamagedError as error:
+            except (DamagedError, StorageError) as error:
                 damaged.append(DamagedBackup(name=name, error=error))
             else:
                 manifests += [manifest] if manifest else []
@@ -231,8 +232,8 @@ class Repository:
     def sweep(self, target: TargetPath, lease: Lease) -> int:
         """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,
         objects their manifest does not list, temporary files (who holds the lease is the only one to write). Call it
-        before ``begin``: the backup in the making has no manifest either. A backup whose manifest is damaged is left
-        alone."""
+        before ``begin``: the backup in the making has no manifest either. A backup whose manifest is damaged or cannot
+        be read is left alone."""
         if lease.target != target:
             raise ValueError(f"the lease is on {lease.target}")
         lease.check()
@@ -251,7 +252,7 @@ class Repository:
     def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
         try:
             manifest = self._manifest(target, name)
-        except DamagedError:
+        except (DamagedError, StorageError):
             return
         listed = {MANIFEST}
         if manifest is not None:
@@ -304,7 +305,9 @@ class Repository:
                 _("a backup named {name} exists already").format(name=replaced.name),
                 hint=_("Choose another name, or replace it with --replace."),
             )
-        users = [m.name for m in self.backups(replaced.target).manifests if m.base == replaced.name]
+        listing = self.backups(replaced.target)
+        listing.require_readable()
+        users = [m.name for m in listing.manifests if m.base == replaced.name]
         if users or (base is not None and base.manifest.name == replaced.name):
             raise UsageError(
                 _("{name} cannot be replaced: these are based on it: {users}").format(

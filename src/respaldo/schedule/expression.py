@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from respaldo.errors import UsageError
-from respaldo.language import N_, _
+from respaldo.language import N_, _, ngettext
 
 PRESETS: Final = {
     "hourly": "0 * * * *",
@@ -91,9 +91,11 @@ def parse_expression(text: str) -> CronExpression:
     fields = text.lower().split()
     if len(fields) != len(_KINDS):
         raise UsageError(
-            _("{expression!r} has {count} fields where a cron expression has 5").format(
-                expression=text, count=len(fields)
-            ),
+            ngettext(
+                "{expression!r} has {count} field where a cron expression has 5",
+                "{expression!r} has {count} fields where a cron expression has 5",
+                len(fields),
+            ).format(expression=text, count=len(fields)),
             hint=_("minute hour day month weekday, such as '30 2 * * 1-5'; or one of: {words}").format(
                 words=", ".join(PRESETS)
             ),
