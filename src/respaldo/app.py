@@ -17,6 +17,7 @@ from respaldo.errors import RespaldoError
 from respaldo.events import InstanceFound, Listener
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
+from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class App:
 
         return ConnectionOverrides(user=self.settings.user, database=database, password=self.settings.password)
 
-    def _storage(self) -> DirectoryStorage:
+    def _storage(self) -> Storage:
         return DirectoryStorage(Path(self.settings.repository))
 
     def find_environment(self, preferred: str = "") -> Environment:

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import grimp
 import pytest
 from babel.messages.pofile import read_po
 
@@ -197,3 +198,36 @@ def test_mutants_said_to_be_harmless_are_of_lines_that_there_are() -> None:
         # scripts/mutants.py runs these.
         assert all((ROOT / f"tests/unit/test_{test}.py").is_file() for test in MODULES[module])
     assert gone == [], "run scripts/mutants.py for that module, and say what it finds now"
+
+
+def test_picture_of_the_layers_is_what_the_code_imports() -> None:
+    """Each arrow is an import, each import follows arrows, and each module at the top stands in a layer."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    picture = page.partition("graph TD\n")[2].partition("```")[0]
+    arrows = set(re.findall(r"^ +(\w+)(?:\[.*?\])? --> (\w+)", picture, re.MULTILINE))
+    members = re.search(r"first\[([\w, ]+):", picture)
+    assert members is not None
+    first = set(members[1].split(", "))
+    graph = grimp.build_graph("respaldo")
+
+    def part_of(module: str) -> str:
+        name = module.split(".")[1]
+        return "first" if name in first else name
+
+    inside = [module for module in graph.modules if module.count(".") and module != "respaldo.__main__"]
+    found = {
+        (part_of(module), part_of(imported))
+        for module in inside
+        for imported in graph.find_modules_directly_imported_by(module)
+        if imported.count(".")
+    }
+    imports = {(one, other) for one, other in found if one != other}
+    assert arrows - imports == set()
+    below: dict[str, set[str]] = {}
+    for _round in arrows:
+        for one, other in arrows:
+            below.setdefault(one, set()).update({other} | below.get(other, set()))
+    assert [pair for pair in sorted(imports) if pair[1] not in below.get(pair[0], set())] == []
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layered = {name.strip().removeprefix("respaldo.") for layer in contract["layers"] for name in layer.split("|")}
+    assert {part_of(module) for module in inside} - {"first"} | first == layered

@@ -86,7 +86,7 @@ def raise_first(output: Output, errors: Sequence[RespaldoError]) -> None:
 def hint_at_nothing(output: Output, settings: Settings) -> None:
     """Say what to do where there is no repository yet: nothing was backed up, or the directory is mistyped."""
     place = Path(settings.repository)
-    if not (place / REPOSITORY).exists():
+    if "://" not in settings.repository and not (place / REPOSITORY).exists():
         text = _("there is no repository in {location}: respaldo backup begins one; another directory is named by -d")
         output.hint(text.format(location=place.absolute()))
 
