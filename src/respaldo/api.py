@@ -40,7 +40,6 @@ from respaldo.errors import (
     RespaldoError,
     StorageError,
     UsageError,
-    WrongKeyError,
 )
 from respaldo.events import Event, Listener, ignore
 from respaldo.operations.backup import BackupRequest, run_backup
@@ -108,7 +107,6 @@ __all__ = [
     "TargetSummary",
     "UsageError",
     "Version",
-    "WrongKeyError",
     "__version__",
     "apply_retention",
     "apply_version_prune",

@@ -4,7 +4,6 @@
     ├── UsageError                  2   wrong use or configuration
     ├── RepositoryError            10   no repository, or no such backup
     │   ├── LockedError            11   another run holds the target
-    │   ├── WrongKeyError          12   the repository is encrypted with another key
     │   └── DamagedError           13   bytes are missing or are not the ones that were written
     ├── StorageError               20   the store under the repository failed
     │   ├── ObjectNotFoundError    20
@@ -60,12 +59,6 @@ class LockedError(RepositoryError):
 
     exit_code = 11
     retryable = True
-
-
-class WrongKeyError(RepositoryError):
-    """The repository is encrypted, and the key given does not open it."""
-
-    exit_code = 12
 
 
 class DamagedError(RepositoryError):

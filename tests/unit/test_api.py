@@ -23,7 +23,7 @@ App BackupListing BackupReader BackupRequest BackupType CheckReport CheckRequest
 EnvironmentFailedError Event FixedClock InterruptedRunError LabelRequest LabelledBackup Listener LockedError Manifest
 PostgresError Proof ProofFailedError Repository RepositoryError RespaldoError RestorePlan RestoreRequest Restored
 RetentionPlan RetentionPolicy Settings Step StorageError StrategyPolicy SummaryPolicy SystemClock TargetPath
-TargetSummary UsageError Version WrongKeyError __version__ apply_retention apply_version_prune compare_backups
+TargetSummary UsageError Version __version__ apply_retention apply_version_prune compare_backups
 execute_restore find_labelled ignore label_backup list_branches list_labelled list_tags plan_restore plan_target
 plan_version_prune run_backup run_check select_versions summarize with_dotenv
 """

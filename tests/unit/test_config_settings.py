@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from respaldo.cli.flat import build_parser
+from respaldo.cli.main import cli
+from respaldo.cli.printing import Output
+from respaldo.config.dotenv import with_dotenv
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
+from tests.unit.test_docs import commands_of
 
 
 def test_load_of_nothing_gives_the_defaults() -> None:
@@ -72,3 +81,62 @@ def test_load_of_what_cannot_be_meant_names_the_flag(name: str, value: str) -> N
 )
 def test_load_at_the_boundary_is_taken(name: str, text: str, value: Any) -> None:
     assert getattr(Settings.load({name: text}, {}), name) == value
+
+
+# Texts of every form that a setting may take.
+TEXTS = (
+    *("true", "3", "7", "0.5", "2", "Europe/Madrid", "UTC", "a=b", "c=d", "https://one.example/x"),
+    *("https://two.example/y", "success", "failure,warning", "starttls", "tls", "none", "one@example.com"),
+)
+SETTINGS = {one.name: one for one in fields(Settings)}
+
+
+def two_texts(name: str) -> list[str]:
+    """Return two texts that a setting takes, for two values that are neither alike nor its default."""
+    values: dict[str, Any] = {}
+    for text in TEXTS:
+        with suppress(ValueError):
+            value = SETTINGS[name].metadata["parse"](text)
+            if value not in [*values.values(), SETTINGS[name].default]:
+                values[text] = value
+    # What is true or false has one that is not its default.
+    return (list(values) * 2)[:2]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_setting_comes_from_its_flag_its_variables_and_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = SETTINGS[name].metadata
+    one, other = two_texts(name)
+    parse = declared["parse"]
+    monkeypatch.chdir(tmp_path)
+    for variable in declared["variables"]:
+        assert getattr(Settings.load({}, {variable: one}), name) == parse(one)
+        # A flag wins over the environment, and that over the file.
+        assert getattr(Settings.load({name: other}, {variable: one}), name) == parse(other)
+        Path(".env").write_text(f"{variable}='{one}'\n")
+        assert getattr(Settings.load({}, with_dotenv({})), name) == parse(one)
+        assert getattr(Settings.load({}, with_dotenv({variable: other})), name) == parse(other)
+        if declared["is_secret"]:
+            Path("secret").write_text(f"{one}\n")
+            assert getattr(Settings.load({}, {f"{variable}_FILE": str(tmp_path / "secret")}), name) == parse(one)
+    variables = [variable for field in SETTINGS.values() for variable in field.metadata["variables"]]
+    assert all(variables.count(variable) == 1 for variable in declared["variables"]), "declared twice"
+
+
+@pytest.mark.parametrize("name", [name for name, one in SETTINGS.items() if one.metadata["flag"]])
+def test_each_flag_is_one_of_a_command_and_reaches_its_setting(name: str) -> None:
+    flag, text = SETTINGS[name].metadata["flag"], two_texts(name)[0]
+    for command in [cli, *(command for _path, command in commands_of(cli, "respaldo"))]:
+        option = next((one for one in command.params if flag in one.opts), None)
+        if option is not None:
+            assert option.name == name
+            words = [flag] if isinstance(option, click.Option) and option.is_flag else [flag, text]
+            context = click.Context(command, obj=Output())
+            given, _rest, _order = command.make_parser(context).parse_args(list(words))
+            expected = SETTINGS[name].metadata["parse"]("true" if len(words) == 1 else text)
+            assert getattr(Settings.load({name: option.process_value(context, given[name])}, {}), name) == expected
+            return
+    # What was documented before there were commands.
+    assert getattr(build_parser().parse_args([flag, text]), name) == text

@@ -182,7 +182,9 @@ def _drill_one(output: Output, app: App, repository: Repository, manifest: Manif
 def _failure(manifest: Manifest, proof: Proof) -> ProofFailedError:
     return ProofFailedError(
         _("the drill of {name} ended {verdict}").format(name=manifest.name, verdict=_(_VERDICTS[proof.verdict])),
-        hint=_("make a full backup now, and drill that one") if proof.verdict is Verdict.FAILED else None,
+        hint=_("make a full backup now, and drill that one")
+        if proof.verdict is Verdict.FAILED
+        else _("that says nothing of the backup: see to what kept the drill from it, and drill again"),
     )
 
 

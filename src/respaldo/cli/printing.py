@@ -49,8 +49,11 @@ class Output:
     def fail(self, error: RespaldoError) -> None:
         """Say what failed and how to get further."""
         print(self._paint("31", _("error: {message}").format(message=error.message)), file=sys.stderr)
-        if error.hint:
-            print(_("hint: {hint}").format(hint=error.hint), file=sys.stderr)
+        hint = error.hint or (
+            _("the same may work in a moment: nothing half-made is left") if error.retryable else None
+        )
+        if hint:
+            print(_("hint: {hint}").format(hint=hint), file=sys.stderr)
 
     def hint(self, text: str) -> None:
         """Say how to get further where nothing failed."""

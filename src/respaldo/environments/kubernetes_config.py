@@ -96,7 +96,8 @@ def _read_kubeconfig(paths: list[Path], wanted: str | None) -> Cluster:
     folder, cluster = _entry(documents, "clusters", "cluster", str(context.get("cluster") or ""))
     if cluster is None or not urlsplit(str(cluster.get("server") or "")).hostname:
         raise EnvironmentFailedError(
-            _("the context {name} of {path} names no usable cluster").format(name=name, path=tried)
+            _("the context {name} of {path} names no usable cluster").format(name=name, path=tried),
+            hint=_("name one with --context"),
         )
     login_folder, user = _entry(documents, "users", "user", str(context.get("user") or ""))
     return Cluster(
@@ -127,10 +128,13 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise EnvironmentFailedError(
-            _("the kubeconfig {path} cannot be read: {reason}").format(path=path, reason=reason)
+            _("the kubeconfig {path} cannot be read: {reason}").format(path=path, reason=reason),
+            hint=_("set KUBECONFIG to a kubeconfig's path"),
         ) from error
     if not isinstance(document, dict):
-        raise EnvironmentFailedError(_("{path} is no kubeconfig").format(path=path))
+        raise EnvironmentFailedError(
+            _("{path} is no kubeconfig").format(path=path), hint=_("set KUBECONFIG to a kubeconfig's path")
+        )
     return document
 
 

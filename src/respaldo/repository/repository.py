@@ -281,7 +281,8 @@ class Repository:
             if self.storage.size(path) <= MAX_MANIFEST_BYTES:
                 raise
             message = _("the manifest of {target}/{name} is damaged: it is too large")
-            raise DamagedError(message.format(target=target, name=name)) from error
+            hint = _("Restore from another backup; the packs of this one are zstd frames that zstd -d still reads.")
+            raise DamagedError(message.format(target=target, name=name), hint=hint) from error
         return decode_manifest(data, target=target, name=name)
 
     def _base_of(self, manifest: Manifest) -> BackupReader:
