@@ -3,6 +3,7 @@
     pip install mutmut==3.8.1          (once, into .venv; no other part of the project needs it)
     python3 scripts/mutants.py         (all of MODULES; half an hour)
     python3 scripts/mutants.py postgres/ranges
+    python3 scripts/mutants.py --page  (and write the scores into docs/mutants.md)
 
 CI does not run it: half an hour is more than the whole suite takes. A contributor runs it for a module that they
 changed, and before a release for all.
@@ -76,7 +77,13 @@ def read_harmless(text: str) -> dict[str, list[Change]]:
     return found
 
 
-def mutate(module: str, tests: tuple[str, ...], harmless: list[Change]) -> bool:
+def write_score(module: str, total: int, noticed: int) -> None:
+    """Write a module's row of the table on the page."""
+    row = f"| {module} | {total} | {noticed} | {100 * noticed / total:.1f} % |"
+    HARMLESS.write_text(re.sub(rf"^\| {module} \|.*$", row, HARMLESS.read_text(), flags=re.MULTILINE))
+
+
+def mutate(module: str, tests: tuple[str, ...], harmless: list[Change], *, to_page: bool) -> bool:
     """Run the mutants of one module and print what came of them; tell whether all is well."""
     with tempfile.TemporaryDirectory(prefix="respaldo-mutants-") as scratch:
         tree = Path(scratch)
@@ -98,7 +105,10 @@ def mutate(module: str, tests: tuple[str, ...], harmless: list[Change]) -> bool:
             sys.exit(f"{module}: mutmut made nothing:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         if counts["not checked"]:
             sys.exit(f"{module}: the tests fail as they are:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-        score = 100 * (counts["killed"] + counts["timeout"]) / total
+        noticed = counts["killed"] + counts["timeout"]
+        score = 100 * noticed / total
+        if to_page:
+            write_score(module, total, noticed)
         print(f"{module}: {score:.1f} % of {total} noticed {dict(counts)}", flush=True)
         left = Counter(harmless)
         is_known = True
@@ -121,12 +131,13 @@ def mutate(module: str, tests: tuple[str, ...], harmless: list[Change]) -> bool:
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(MODULES)
+    to_page = "--page" in sys.argv
+    chosen = [word for word in sys.argv[1:] if word != "--page"] or list(MODULES)
     unknown = [module for module in chosen if module not in MODULES]
     if unknown:
         sys.exit(f"{unknown[0]}: none of {', '.join(MODULES)}")
     harmless = read_harmless(HARMLESS.read_text())
-    ends = [mutate(module, MODULES[module], harmless.get(module, [])) for module in chosen]
+    ends = [mutate(module, MODULES[module], harmless.get(module, []), to_page=to_page) for module in chosen]
     return 0 if all(ends) else 1
 
 
