@@ -25,7 +25,7 @@ from respaldo.repository.segments import decode_segments, encode_segments
 from respaldo.storage.base import Storage
 from respaldo.storage.memory import MemoryStorage
 from tests.unit.languages import raise_in_each, say_in_each
-from tests.unit.repositories import OLD, TARGET, fill
+from tests.unit.repositories import FACTS, OLD, TARGET, fill
 
 
 def verify(reader: BackupReader) -> None:
@@ -239,6 +239,8 @@ def test_manifest_survives_its_encoding() -> None:
     storage = MemoryStorage()
     manifest = fill(storage).reader(TARGET, "inc").manifest
     assert decode_manifest(encode_manifest(manifest), target=TARGET, name="inc") == manifest
+    for name in ("started", "environment", "tool_version", "decision", "server", "warnings"):
+        assert getattr(manifest, name) == getattr(FACTS, name)
 
 
 @given(st.binary(max_size=300))
