@@ -31,7 +31,7 @@ SELECT lo_from_bytea(77, 'objeto');
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backed:
-    """A pod with one backup in a repository."""
+    """A pod with the backups of one of its databases in a repository."""
 
     pod: PostgresPod
     repository: Path
@@ -68,14 +68,16 @@ class Backed:
 
 @pytest.fixture(scope="module")
 def backed(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backed]:
+    """What pgbench fills, with a full, ``base``, and an incremental."""
     with kubernetes_cluster.namespace() as namespace:
         pod = postgres_set(kubernetes_cluster, namespace, "tienda-db")
-        pod.psql(ROWS)
-        repository = tmp_path_factory.mktemp("drill") / "repository"
-        words = ["--repository", str(repository), "backup", "--pod", pod.name, "--namespace", namespace]
-        ended = run(kubernetes_cluster, ["-m", "respaldo", *words])
-        assert ended.returncode == 0, ended.stderr
-        yield Backed(pod=pod, repository=repository)
+        pgbench = ["pgbench", "-U", "postgres"]
+        pod.exec([*pgbench, "--initialize", "--quiet", "--foreign-keys", pod.database])
+        backed = Backed(pod=pod, repository=tmp_path_factory.mktemp("drill") / "repository")
+        backup(backed, pod.database, "--name", "base")
+        pod.exec([*pgbench, "--no-vacuum", "--transactions=100", pod.database])
+        assert backup(backed, pod.database)["type"] == "incremental"
+        yield backed
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_what_a_drill_killed_at_any_step_left_is_removed_by_the_next(backed: Bac
     backed.die_before("DELETE .*/secrets/")
     backed.die_before("+14")
     assert len(backed.left()) == 2
-    proof = backed.drill("latest", "--disaster", "volume")
+    proof = backed.drill("base", "--disaster", "volume")
     assert proof["verdict"] == "proven", proof["findings"]
     backed.pod.cluster.wait_for("what the pods owned is gone", lambda: backed.left() == [])
 
@@ -237,8 +239,8 @@ def shop(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempPat
         yield Shop(backed=backed, full=full["name"], plain=plain)
 
 
-def backup(backed: Backed, database: str) -> dict[str, Any]:
-    words = ["--pod", backed.pod.name, "--namespace", backed.pod.namespace, "--database", database, "--json"]
+def backup(backed: Backed, database: str, *more: str) -> dict[str, Any]:
+    words = ["--pod", backed.pod.name, "--namespace", backed.pod.namespace, "--database", database, "--json", *more]
     ended = run(backed.pod.cluster, ["-m", "respaldo", "--repository", str(backed.repository), "backup", *words])
     assert ended.returncode == 0, ended.stderr
     document: dict[str, Any] = json.loads(ended.stdout)
