@@ -17,6 +17,7 @@ import pytest
 from respaldo.environments.base import Instance
 from respaldo.environments.kubernetes_api import PAUSES_S, Api, ApiRefusedError
 from respaldo.environments.kubernetes_config import Cluster, find_cluster
+from respaldo.environments.kubernetes_errors import read_message
 from respaldo.environments.kubernetes_login import FixedLogin, Login, PluginLogin, Proof, TokenFileLogin
 from respaldo.environments.kubernetes_process import V4, V5, PodContainer
 from respaldo.environments.kubernetes_runner import KubernetesRunner
@@ -349,3 +350,12 @@ def test_exec_that_rbac_forbids_is_not_tried_again_by_another_protocol() -> None
         runner_of(api).run(["x"], stdin=b"hello")
     assert "resources: [pods/exec], verbs: [get, create]" in (caught.value.hint or "")
     assert len(script.asked) == 1
+
+
+def test_message_of_the_api_keeps_addresses_and_not_the_commands_in_them() -> None:
+    message = (
+        'Post "https://10.0.0.1:20250/exec/shop/db-0/postgres?command=sh&output=1":\n dial tcp: refused?'
+    )
+    expected = 'Post "https://10.0.0.1:20250/exec/shop/db-0/postgres": dial tcp: refused?'
+    assert read_message(json.dumps({"message": message}).encode()) == expected
+    assert read_message(message.encode()) == expected

@@ -16,6 +16,8 @@ _FORBIDDEN: Final = re.compile(
     r'(?: in the namespace "(?P<namespace>[\w.-]+)")?'
 )
 
+_QUERY: Final = re.compile(r'(?<=\w)\?[\w.~-]+=[^\s"]*')
+
 _VERBS: Final = {
     "pods/exec": "get, create",
     "pods/log": "get",
@@ -26,13 +28,18 @@ _VERBS: Final = {
 
 
 def read_message(body: bytes) -> str:
-    """Return the message of an API server's Status document, or the text itself where it is none."""
+    """Return the message of an API server's Status document, or the text itself where it is none; on one line, and
+    without the queries of its addresses, which hold whole commands."""
     try:
         document = json.loads(body)
     except ValueError:
-        return " ".join(body.decode("utf-8", "replace").split())[:500]
+        return _shorten(body.decode("utf-8", "replace"))[:500]
     message = document.get("message") if isinstance(document, dict) else None
-    return " ".join(str(message or document).split())
+    return _shorten(str(message or document))
+
+
+def _shorten(text: str) -> str:
+    return _QUERY.sub("", " ".join(text.split()))
 
 
 def refused(cluster: Cluster, status: int, message: str) -> EnvironmentFailedError:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from respaldo.environments.base import Instance, Process
 from respaldo.environments.kubernetes_api import Api, ApiRefusedError, Upgraded
+from respaldo.environments.kubernetes_errors import read_message
 from respaldo.environments.kubernetes_pods import RUNNING, parse_pod
 from respaldo.environments.tail import ErrorTail
 from respaldo.environments.websocket import INPUT, MESSAGE_BYTES, ChannelReader, MessageWriter
@@ -258,8 +259,8 @@ class KubernetesProcess(Process):
             return 0
         if status == 0:
             raise self._cut(_("its output ended before the command did"))
-        message = " ".join(str(document.get("message") or "").split())
         if status is None:
+            message = read_message(self._channels.status) if document.get("message") else ""
             if not _CANNOT_START.search(message):
                 raise self._cut(message or _("its status cannot be read"))
             status = NOT_EXECUTABLE if _DENIED.search(message) else NOT_FOUND
