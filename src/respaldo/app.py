@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,9 @@ class App:
 
     def find_instances(self, environment: Environment, *, every: bool) -> Sequence[Instance]:
         """Return the instance that the settings mean; or every one that looks like PostgreSQL, running or not."""
-        return environment.find(self._query(environment)) if every else [self._choose(environment)]
+        if not every:
+            return [self._choose(environment)]
+        return environment.find(replace(self._query(environment), every=True))
 
     def connect(self, environment: Environment, instance: Instance) -> Server:
         """Connect to an instance, to whichever of its databases is always there."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import pytest
 
@@ -12,6 +14,7 @@ from respaldo.environments.detect import choose
 from respaldo.environments.docker import DockerEnvironment
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
 from tests.contract.environments import Bench, docker_bench
+from tests.rig.engine import RigError, docker
 
 pytestmark = pytest.mark.docker
 
@@ -58,6 +61,40 @@ def test_stopped_container_is_found_and_not_opened(bench: Bench) -> None:
         bench.runner.run(["true"])
     assert caught.value.hint
     assert "409" in caught.value.message
+
+
+#: How each container comes to its end (a shell's command line, or none), and whether its absence is a fault.
+ENDS: list[tuple[list[str], str | None, bool]] = [
+    ([], None, False),  # never started
+    ([], "exit 0", False),  # stopped in order, or done
+    (["--restart", "unless-stopped"], "trap 'exit 0' TERM; sleep 300 & wait", True),  # stopped by hand
+    ([], "exit 1", True),
+    ([], "kill -9 $$", True),
+    (["--entrypoint", "/no/such"], "", True),  # could not be started
+    (["--label", "com.docker.compose.oneoff=True"], "exit 1", False),
+]
+
+
+def test_absence_of_a_container_is_a_fault_unless_it_ended_as_it_was_meant_to(docker_engine: None) -> None:
+    label = f"contract-end={secrets.token_hex(4)}"
+    made = []
+    try:
+        for options, script, _expected in ENDS:
+            words = ["--label", label, "--entrypoint", "sh", *options, "postgres:15", "-c", script or ""]
+            name = docker("create", *words).decode().strip()
+            made.append(name)
+            if script is not None:
+                with suppress(RigError):
+                    docker("start", name)
+            if "--restart" in options:
+                docker("stop", name)
+            elif script:
+                docker("wait", name)
+        with closing(DockerEnvironment()) as environment:
+            found = {one.id: one.should_run for one in environment.find(InstanceQuery(labels=dict([label.split("=")])))}
+    finally:
+        docker("rm", "--force", *made)
+    assert [found[name] for name in made] == [expected for *_how, expected in ENDS]
 
 
 @pytest.mark.parametrize("form", ["/{name}", "{id}", "{short}", "contract-db"])

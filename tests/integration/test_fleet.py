@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.conftest import ContainerFactory
 from tests.contracts import CONTRACT
 from tests.integration.conftest import Respaldo
+from tests.rig.engine import docker
 
 TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
 
@@ -21,6 +22,12 @@ def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: Conta
     good.psql("CREATE DATABASE otra", "postgres")
     for database in ("una", "otra"):
         good.psql(TABLE, database)
+    # What a restore keeps or fills is nobody's to back up, and what takes no connections cannot be.
+    left_out = ["una__old_20260102_030405", "una__restoring_20260102_030405", "sin_conexiones"]
+    for database in left_out:
+        good.psql(f"CREATE DATABASE {database}", "postgres")
+    good.psql("ALTER DATABASE sin_conexiones ALLOW_CONNECTIONS false", "postgres")
+    bad.psql("CREATE DATABASE sana", "postgres")
     bad.psql("CREATE DATABASE cerrada", "postgres")
     bad.psql("CREATE TABLE t (n int); CHECKPOINT", "cerrada")
     bad.exec(["sh", "-c", "rm $PGDATA/$(psql -XAtU postgres -d cerrada -c \"SELECT pg_relation_filepath('t')\")"])
@@ -29,16 +36,24 @@ def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: Conta
     CONTRACT.check("respaldo backup", json.loads(ended.out))
     told = {(one["instance"], one["database"]): one for one in json.loads(ended.out)}
     failed = (bad.name, "cerrada")
-    assert {(good.name, "una"), (good.name, "otra"), failed} <= set(told)
+    assert set(told) == {(good.name, "una"), (good.name, "otra"), (bad.name, "sana"), failed}
+    assert all(f"{good.name}/{database} is left out: " in ended.err for database in left_out)
     assert [one for one, result in told.items() if result["error"]] == [failed]
     assert told[good.name, "una"]["backup"]["rows"] == 1000
     assert f"{bad.name}/cerrada" in ended.err
-    # A database that is new, and a container that does not run: the one is taken up, the other told.
+    # A database that is new, and a container with backups that does not run: the one is taken up, the other told. One
+    # that never ran is nothing to back up.
     good.psql("CREATE DATABASE nueva", "postgres")
     good.psql(TABLE, "nueva")
     bad.stop()
-    ended = respaldo.run(*words)
+    idle = docker("create", "--label", label, bad.image).decode().strip()
+    try:
+        ended = respaldo.run(*words)
+    finally:
+        docker("rm", idle)
     assert ended.status == 1
+    assert "is left out: it does not run (created)" in ended.err
+    assert f"1 of 4 failed: {bad.name}/*" in ended.err
     table = {line.split()[0]: line for line in ended.out.splitlines()}
     assert "backup_" in table[f"{good.name}/nueva"]
     assert "backup_" not in table[f"{bad.name}/*"]

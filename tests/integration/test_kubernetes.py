@@ -68,6 +68,15 @@ def test_full_and_incremental_of_a_stateful_set_restore_to_what_it_was(postgres:
         to = f"de_{backup['type']}"
         respaldo(postgres, tmp_path, "restore", backup["name"], "--to", to, *place, "--json")
         assert postgres.contents(to) == expected
+    # One table alone, beside the live one and in its place.
+    postgres.psql("UPDATE usuarios SET nombre = 'perdido'")
+    table = ["restore", full["name"], "--table", "usuarios", *place, "--yes", "--json"]
+    (beside,) = respaldo(postgres, tmp_path, *table)
+    same = "SELECT count(*), count(*) FILTER (WHERE nombre = 'Ñandú ' || id) FROM {}"
+    assert (beside["rows"], postgres.psql(same.format(beside["restored_as"]))) == (500, "500|500")
+    assert postgres.psql(same.format("usuarios")) == "501|0"
+    respaldo(postgres, tmp_path, *table, "--replace-table")
+    assert postgres.psql(same.format("usuarios")) == "500|500"
 
 
 def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_path: Path) -> None:
@@ -85,10 +94,11 @@ def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_
 def test_claim_and_pod_lost_come_back_from_the_backup_here_and_in_docker(
     kubernetes_cluster: KubernetesCluster, postgres_container: ContainerFactory, tmp_path: Path
 ) -> None:
+    rows = SHOP.replace("60000", "20000")
     with kubernetes_cluster.namespace() as namespace, ExitStack() as stack:
         volume = stack.enter_context(claimed_volume(kubernetes_cluster, namespace, "datos"))
         pod = postgres_set(kubernetes_cluster, namespace, "perdida", claim="datos")
-        pod.psql(SHOP)
+        pod.psql(rows)
         was = pod.contents()
         place = ["--pod", pod.name, "--namespace", namespace]
         backup = respaldo(pod, tmp_path, "backup", *place, "--json")

@@ -18,6 +18,8 @@ from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, postgres_set
 from tests.rig.requirements import require
 
 __all__ = ["image"]  # a fixture
+LABELS = {"flota": "si"}
+BROKEN = ("caida", "pendiente", "rota")
 TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
 
 
@@ -34,25 +36,65 @@ class Fleet:
 def fleet(
     kubernetes_cluster: KubernetesCluster, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
-    """Two servers, one of them with two databases, and a pod that looks like a third and serves nothing."""
+    """Two servers, one of them with two databases, three that do not serve, and two pods that are no instances."""
     require("root", None if os.geteuid() == 0 else "this user is not root")
     volume = tmp_path_factory.mktemp("volume")
     os.chown(volume, USER, USER)
     with kubernetes_cluster.namespace() as namespace, bound_volume(kubernetes_cluster, namespace, volume):
         for file in (MANIFESTS / "pvc.yaml", MANIFESTS / "fleet"):
             kubernetes_cluster.kubectl("apply", "--namespace", namespace, "--filename", str(file))
-        first = postgres_set(kubernetes_cluster, namespace, "compras")
-        second = postgres_set(kubernetes_cluster, namespace, "ventas")
-        container = {"name": "postgres", "image": "postgres:15", "command": ["sleep", "3600"]}
-        spec = {"containers": [{**container, "imagePullPolicy": "IfNotPresent"}], "terminationGracePeriodSeconds": 1}
-        metadata = {"name": "rota", "namespace": namespace}
-        kubernetes_cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-        kubernetes_cluster.wait_ready(namespace, "rota")
-        first.psql(TABLE)
-        second.psql(TABLE)
-        second.psql("CREATE DATABASE archivo", "postgres")
-        second.psql(TABLE, "archivo")
-        yield Fleet(cluster=kubernetes_cluster, namespace=namespace, volume=volume, first=first, second=second)
+        first, second = (
+            postgres_set(kubernetes_cluster, namespace, name, wait=False, labels=LABELS)
+            for name in ("compras", "ventas")
+        )
+        kubernetes_cluster.apply(*other_pods(namespace, image))
+        # Nothing takes this one away, and it was never anywhere.
+        held = ("pod", "borrada", "--namespace", namespace)
+        kubernetes_cluster.kubectl("delete", *held, "--wait=false")
+        try:
+            for pod in (first, second):
+                kubernetes_cluster.wait_ready(namespace, pod.name)
+            kubernetes_cluster.wait_ready(namespace, "rota")
+            first.psql(TABLE)
+            second.psql(TABLE)
+            second.psql("CREATE DATABASE archivo", "postgres")
+            second.psql(TABLE, "archivo")
+            yield Fleet(cluster=kubernetes_cluster, namespace=namespace, volume=volume, first=first, second=second)
+        finally:
+            kubernetes_cluster.kubectl("patch", *held, "--patch", '{"metadata": {"finalizers": null}}')
+
+
+def other_pods(namespace: str, image: str) -> list[dict[str, Any]]:
+    """Return pods of PostgreSQL's image that serve nothing: one that idles beside a container of another kind, one that
+    ends again and again, one that finds no node; one that did what it was to do, and one that is being deleted."""
+    idle = {"name": "postgres", "image": "postgres:15", "imagePullPolicy": "IfNotPresent", "command": ["sleep", "3600"]}
+    beside = {
+        **idle,
+        "name": "exportador",
+        "image": image,
+        "command": ["python3", "-c", "import time; time.sleep(3600)"],
+    }
+    specs: dict[str, dict[str, Any]] = {
+        "rota": {"containers": [beside, idle]},
+        "caida": {"containers": [{**idle, "command": ["false"]}]},
+        "pendiente": {"containers": [idle], "nodeSelector": {"no.such": "node"}},
+        "hecha": {"containers": [{**idle, "command": ["true"]}], "restartPolicy": "Never"},
+        "borrada": {"containers": [idle], "nodeSelector": {"no.such": "node"}},
+    }
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {**LABELS, "sirve": "no"},
+                **({"finalizers": ["respaldo.test/held"]} if name == "borrada" else {}),
+            },
+            "spec": {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, **spec},
+        }
+        for name, spec in specs.items()
+    ]
 
 
 def jobs(fleet: Fleet) -> list[dict[str, Any]]:
@@ -63,15 +105,21 @@ def jobs(fleet: Fleet) -> list[dict[str, Any]]:
 
 def test_jobs_back_up_every_target_and_one_that_fails_stops_no_other(fleet: Fleet, tmp_path: Path) -> None:
     words = ["--repository", str(tmp_path / "unused"), "backup", "--environment", "kubernetes", "--all", "--as-jobs"]
-    done = run(fleet.cluster, ["-m", "respaldo", *words, "--json"], NAMESPACE=fleet.namespace, RESPALDO_LANG="en")
+    words += ["--labels", "flota=si", "--json"]
+    done = run(fleet.cluster, ["-m", "respaldo", *words], NAMESPACE=fleet.namespace, RESPALDO_LANG="en")
     assert done.returncode == 1, done.stderr
     told = {(one["instance"], one["database"]): one for one in json.loads(done.stdout)}
-    names = [f"{fleet.namespace}.{name}" for name in ("compras-0", "rota", "ventas-0")]
-    good = {(names[0], "tienda"), (names[2], "tienda"), (names[2], "archivo")}
-    assert set(told) == {*good, (names[1], "*")}
+    good = {
+        (f"{fleet.namespace}.{instance}", database)
+        for instance, database in (("compras-0", "tienda"), ("ventas-0", "tienda"), ("ventas-0", "archivo"))
+    }
+    broken = [f"{fleet.namespace}.{name}" for name in BROKEN]
+    assert set(told) == {*good, *((name, "*") for name in broken)}
     assert all(told[one]["backup"]["rows"] == 1000 and not told[one]["error"] for one in good)
-    assert told[names[1], "*"]["error"]
-    assert f"error: 1 of 4 failed: {names[1]}/*" in done.stderr
+    assert all(told[name, "*"]["error"] for name in broken)
+    assert f"error: 3 of 6 failed: {broken[0]}/*, {broken[1]}/*, {broken[2]}/*" in done.stderr
+    for name in ("borrada", "hecha"):
+        assert f"{fleet.namespace}.{name} is left out: it does not run" in done.stderr
     assert jobs(fleet) == []
     assert not (tmp_path / "unused").exists()
     # What the Jobs wrote restores.
@@ -105,9 +153,37 @@ def test_job_that_cannot_do_it_is_told_with_its_reason(
     assert jobs(fleet) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "message", "hint"),
+    [
+        ([], 2, "several instances match: {0}.caida (", "--pod NAME picks one"),
+        (["--pod", "pendiente"], 40, "{0}.pendiente is not running (Pending)", "kubectl --namespace {0} describe pod"),
+        (["--pod", "hecha"], 40, "{0}.hecha is not running (Completed)", "kubectl --namespace {0} describe pod"),
+        (["--pod", "borrada"], 40, "{0}.borrada is not running (Terminating)", "kubectl --namespace {0} describe pod"),
+        (["--pod", "rota"], 30, "No such file or directory", ""),
+        (["--pod", "compras-0", "--namespace", "default"], 2, "is called compras-0", "--namespace {0}"),
+        (["--pod", "rota", "--k8s-container", "otro"], 2, "there are: exportador, postgres", "--k8s-container NAME"),
+        (["--pod", "rota", "--k8s-container", "exportador"], 30, "psql", ""),
+    ],
+)
+def test_pod_that_cannot_be_meant_is_one_clear_line_with_the_way_out(
+    fleet: Fleet, tmp_path: Path, words: list[str], status: int, message: str, hint: str
+) -> None:
+    command = ["-m", "respaldo", "--repository", str(tmp_path / "r"), "backup", "--environment", "kubernetes", *words]
+    done = run(fleet.cluster, command, NAMESPACE=fleet.namespace, RESPALDO_LANG="en")
+    assert done.returncode == status, done.stderr
+    *_told, said, advice = done.stderr.splitlines()
+    assert message.format(fleet.namespace) in said
+    assert hint.format(fleet.namespace) in advice
+    assert not (tmp_path / "r").exists()
+    if not words:  # the names that it lists are names that it takes
+        assert all(f"{fleet.namespace}.{name}" in said for name in ("compras-0", "ventas-0"))
+        respaldo(fleet.second, tmp_path, "backup", "--pod", f"{fleet.namespace}.compras-0", "--json")
+
+
 def test_cron_job_of_a_fleet_takes_up_new_databases_with_the_role_shipped(fleet: Fleet, tmp_path: Path) -> None:
     place = ("--namespace", fleet.namespace)
-    fleet.cluster.kubectl("delete", "pod", "rota", *place, "--wait=true")
+    fleet.cluster.kubectl("delete", "pod", *BROKEN, *place, "--wait=true")
     fleet.first.psql("CREATE DATABASE nueva", "postgres")
     fleet.first.psql(TABLE, "nueva")
     fleet.cluster.kubectl("create", "job", "--from=cronjob/respaldo-fleet", "noche", *place)

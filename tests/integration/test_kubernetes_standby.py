@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_kubernetes import ROOT, SHOP, respaldo, run
-from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, replicated_set
+from tests.rig.kube_cluster import KubernetesCluster, PostgresPod
+from tests.rig.kube_replicas import replicated_set
 
 PAUSED = "SELECT pg_is_wal_replay_paused()"
 

@@ -40,9 +40,15 @@ def test_database_moves_to_the_cluster_and_back(
         pod = postgres_set(kubernetes_cluster, namespace, "destino")
         docker, kubernetes = f"docker:{container.name}", f"kubernetes:{namespace}/{pod.name}"
         pod.psql("CREATE TABLE vieja AS SELECT 1 AS uno")
-        said = move(kubernetes_cluster, tmp_path, docker, kubernetes, "--database", "tienda", "--dry-run")
+        said = move(kubernetes_cluster, tmp_path, docker, kubernetes, "--database", "tienda", "--dry-run", "--json")
         assert said.returncode == 0, said.stderr
         assert "tienda, " in said.stderr
+        document = json.loads(said.stdout)
+        assert document["source"] == {"environment": "docker", "instance": container.name, "database": "tienda"}
+        assert document["destination"]["instance"] == f"{namespace}.{pod.name}"
+        assert min(document["size_bytes"], document["replaces_bytes"]) > 1_000_000
+        taken = move(kubernetes_cluster, tmp_path, docker, kubernetes, "--database", "tienda", "--to", "postgres")
+        assert (taken.returncode, "the database postgres exists already" in taken.stderr) == (30, True)
         assert not list(tmp_path.iterdir())
         # There is a database of that name: it is replaced, and kept under another.
         moved = move(kubernetes_cluster, tmp_path, docker, kubernetes, "--database", "tienda", "--yes", "--json")

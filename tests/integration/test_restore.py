@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -325,8 +326,10 @@ def test_restore_dry_run_changes_nothing(trip: RoundTrip) -> None:
     trip.load(AFTER)
     changed = describe(trip.server, trip.source.name)
     for words in ((), ("--table", "t"), ("--data-only",), ("--in-place",)):
-        ended = replace(trip, "first", *words, "--dry-run")
+        ended = replace(trip, "first", *words, "--dry-run", "--json")
         assert ended.status == 0, ended.err
+        document = json.loads(ended.out)
+        assert (document["dry_run"], document["name"], document["database"]) == (True, "first", trip.source.name)
     assert databases(trip) == [trip.source.name]
     assert_description(changed, trip.server, trip.source.name)
     assert [one["name"] for one in trip.respaldo.list()] == ["first"]

@@ -7,6 +7,7 @@ takes its name. Standard library only.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -94,7 +95,14 @@ def inputs_digest() -> str:
 
 
 def ensure_image(image: str = IMAGE) -> str:
-    """Build respaldo's image unless the engine holds it as the sources are now; return its name."""
+    """Build respaldo's image unless the engine holds it as the sources are now; return its name. Of two that want it
+    at once one builds."""
+    with Path(tempfile.gettempdir(), "respaldo-rig-image.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _ensure_image(image)
+
+
+def _ensure_image(image: str) -> str:
     digest = inputs_digest()
     if has_image(image):
         labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image)) or {}

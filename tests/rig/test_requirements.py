@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +31,12 @@ def test_require_of_something_required_and_missing_fails(monkeypatch: pytest.Mon
 def test_environment_of_the_tests_holds_nothing_that_the_product_reads() -> None:
     names = {"CONTAINER_NAME", "POSTGRES_CONTAINER", "BACKUP_DIR", "POD_NAME", "NAMESPACE", "KUBE_NAMESPACE", "PGHOST"}
     assert not names & set(os.environ)
+
+
+def test_rig_that_knows_nothing_of_pytest_does_not_import_it() -> None:
+    """Benchmarks and demonstrations start it too, where there are no tests."""
+    script = (
+        "import sys, tests.rig.engine, tests.rig.embedded, tests.rig.containers, tests.rig.kube_cluster;"
+        "sys.exit('pytest' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=True)

@@ -14,6 +14,7 @@ from respaldo.environments.kubernetes_pods import (
     looks_like_server,
     named,
     only_primaries,
+    only_standbys,
     parse_pod,
     split_name,
 )
@@ -27,8 +28,10 @@ def pod(
     owner: str = "",
     namespace: str = "shop",
     phase: str = "Running",
+    reason: str = "",
     state: Mapping[str, Any] | None = None,
     is_deleted: bool = False,
+    restart: str = "Always",
     annotations: Mapping[str, str] | None = None,
 ) -> Pod:
     """``containers``: names and images; ``owner``: ``Kind/name``."""
@@ -46,8 +49,10 @@ def pod(
     if is_deleted:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     statuses = [{"name": one, "state": state or {"running": {}}, "containerID": f"c://{one}"} for one in images]
-    spec = {"nodeName": "n1", "containers": [{"name": one, "image": image} for one, image in images.items()]}
-    return parse_pod({"metadata": metadata, "spec": spec, "status": {"phase": phase, "containerStatuses": statuses}})
+    spec: dict[str, Any] = {"nodeName": "n1", "restartPolicy": restart}
+    spec["containers"] = [{"name": one, "image": image} for one, image in images.items()]
+    status = {"phase": phase, "containerStatuses": statuses, **({"reason": reason} if reason else {})}
+    return parse_pod({"metadata": metadata, "spec": spec, "status": status})
 
 
 CNPG = {"cnpg.io/cluster": "db", "cnpg.io/podRole": "instance"}
@@ -104,7 +109,8 @@ def test_poolers_exporters_and_jobs_that_ended_are_no_servers() -> None:
     pooler = pod(
         "db-pooler-x", {"cnpg.io/poolerName": "p"}, containers={"pgbouncer": "ghcr.io/cloudnative-pg/pgbouncer:1"}
     )
-    ended = pod("db-1-initdb", CNPG, containers={"initdb": "ghcr.io/cloudnative-pg/postgresql:17"}, phase="Succeeded")
+    images = {"initdb": "ghcr.io/cloudnative-pg/postgresql:17"}
+    ended = pod("db-1-initdb", CNPG, containers=images, phase="Succeeded", restart="Never")
     drill = pod("x", {"respaldo.drill": "yes"})
     backup = pod("respaldo-29", {"app.kubernetes.io/name": "respaldo"}, containers={"respaldo": "respaldo:0.1.0"})
     assert not any(looks_like_server(one) for one in (pooler, ended, drill, backup))
@@ -132,6 +138,43 @@ def test_deployment_that_rolls_over_is_one_instance() -> None:
     assert only_primaries([old, new]) == [new]
     assert only_primaries([old]) == [old]
     assert describe(old)[0].state == "Terminating"
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "should_run"),
+    [
+        (pod("job", phase="Succeeded", restart="Never", owner="Job/job"), "running", False),
+        (pod("job", phase="Failed", restart="OnFailure", owner="Job/job"), "running", False),
+        (pod("once", phase="Failed", restart="Never"), "running", False),
+        # Its node ended it: what made it is to make another, and a pod by itself is lost.
+        (pod("pg-0", phase="Failed", reason="Evicted", owner="StatefulSet/pg"), "Evicted", True),
+        (pod("pg", phase="Failed", reason="NodeShutdown"), "NodeShutdown", True),
+        # In the middle of a restart nothing may look like "there is no database here".
+        (pod("pg-0", is_deleted=True, owner="StatefulSet/pg"), "Terminating", True),
+        (pod("pg", is_deleted=True), "Terminating", False),
+        (pod("job", is_deleted=True, owner="Job/job"), "Terminating", False),
+        (pod("pg-0", state={"waiting": {"reason": "CrashLoopBackOff"}}), "CrashLoopBackOff", True),
+        (pod("pg-0", phase="Pending", state={"waiting": {}}), "Pending", True),
+    ],
+)
+def test_pod_that_does_not_run_is_a_fault_unless_it_was_to_end(given: Pod, state: str, should_run: bool) -> None:
+    (instance,) = describe(given)
+    assert (instance.state, instance.should_run) == (state, should_run)
+    assert looks_like_server(given) == (not given.is_ended)
+
+
+def test_pods_that_a_node_ended_are_no_instances_beside_their_successor() -> None:
+    labels = {"pod-template-hash": "1"}
+    evicted = [
+        pod(f"pg-1-{name}", labels, owner="ReplicaSet/pg-1", phase="Failed", reason="Evicted") for name in ("a", "b")
+    ]
+    new = pod("pg-1-c", labels, owner="ReplicaSet/pg-1")
+    assert only_primaries([*evicted, new]) == [new]
+    # Without one the instance is missing, once.
+    for choose in (only_primaries, only_standbys):
+        assert [one.name for pod in choose(evicted) for one in describe(pod)] == ["shop.pg"]
+    other = pod("other-0", owner="StatefulSet/other", is_deleted=True)
+    assert only_standbys([new, other]) == [new, other]
 
 
 @pytest.mark.parametrize(

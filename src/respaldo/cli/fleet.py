@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,14 +46,18 @@ def _run_fleet(
 ) -> None:
     lock = threading.Lock()
     environment = app.find_environment()
+    known: Collection[str] = ()
     if fleet.as_jobs:
         from respaldo.cli.fleet_jobs import plan_jobs
 
         plan: Callable[[Server, str], FleetBackup | JobBackup] = plan_jobs(app, environment, fleet, asked)
     else:
-        plan = partial(_back_up, app, app.open_or_create_repository(), asked, output, lock)
+        repository = app.open_or_create_repository()
+        retired = app.settings.retired or ()
+        known = {target.instance for target in repository.targets() if str(target) not in retired}
+        plan = partial(_back_up, app, repository, asked, output, lock)
     instances = app.find_instances(environment, every=fleet.every_instance)
-    tasks = list(_tasks(app, environment, instances, plan, output))
+    tasks = list(_tasks(app, environment, _wanted(instances, known, output), plan, output))
     if not tasks:
         raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
     output.line(environment.name, ngettext("{count} target", "{count} targets", len(tasks)).format(count=len(tasks)))
@@ -81,6 +85,23 @@ def _run_fleet(
         raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
+def _wanted(instances: Sequence[Instance], known: Collection[str], output: Output) -> list[Instance]:
+    """Leave out what ended as it was meant to, and say so; not what has backups here: of that one is missing now."""
+    kept = []
+    for instance in instances:
+        if instance.should_run or instance.is_running or instance.name in known:
+            kept.append(instance)
+        else:
+            _leave_out(
+                output, instance.name, _("it does not run ({state}), nor should it").format(state=instance.state)
+            )
+    return kept
+
+
+def _leave_out(output: Output, name: str, reason: str) -> None:
+    output.line("", _("{name} is left out: {reason}").format(name=name, reason=reason))
+
+
 def _tasks(
     app: App,
     environment: Environment,
@@ -103,23 +124,37 @@ def _tasks(
     for server in servers:
         instance = server.runner.instance
         if instance not in kept:
-            output.line("", _("{name} is left out: another of its replicas is read").format(name=instance.name))
+            _leave_out(output, instance.name, _("another of its replicas is read"))
             continue
         try:
             databases = list_databases(server)
         except RespaldoError as error:
             yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
             continue
-        for database in databases:
-            yield FleetTask(instance=instance.name, database=database, run=partial(back_up, server, database))
+        for database, reason in databases.items():
+            if reason:
+                _leave_out(output, f"{instance.name}/{database}", reason)
+            else:
+                yield FleetTask(instance=instance.name, database=database, run=partial(back_up, server, database))
 
 
-def list_databases(server: Server) -> list[str]:
-    """Return the databases of a server that hold anything: templates are left out, and an empty ``postgres``."""
-    select = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+def list_databases(server: Server) -> dict[str, str]:
+    """Return the databases of a server that hold anything, and why each is left out, ``""`` for one that is not.
+    Templates and an empty ``postgres`` are not named."""
+    from respaldo.postgres.databases import is_left_by_restore
+
+    select = "SELECT datname, datallowconn FROM pg_catalog.pg_database WHERE NOT datistemplate ORDER BY 1"
     with server.open_session() as session:
-        names = [str(row["datname"]) for row in session.query(select)]
-    return [name for name in names if name != "postgres" or len(names) == 1 or _holds_tables(server, name)]
+        found = {str(row["datname"]): bool(row["datallowconn"]) for row in session.query(select)}
+    names: dict[str, str] = {}
+    for name, is_open in found.items():
+        if is_left_by_restore(name):
+            names[name] = _("a restore keeps or fills it; --database takes it")
+        elif not is_open:
+            names[name] = _("it takes no connections")
+        elif name != "postgres" or len(found) == 1 or _holds_tables(server, name):
+            names[name] = ""
+    return names
 
 
 def _holds_tables(server: Server, database: str) -> bool:

@@ -18,7 +18,7 @@ from respaldo.cli.restore import restore_chosen
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.config.settings import Settings
 from respaldo.counting import count_tables
-from respaldo.errors import UsageError
+from respaldo.errors import PostgresError, UsageError
 from respaldo.language import _
 from respaldo.units import format_size
 
@@ -103,9 +103,11 @@ def run_move_command(output: Output, settings: Settings, there: Settings, flags:
     with Progress(output, _("backing up")) as listen:
         server = source.find_server(listen)
         with Progress(output, _("restoring")) as listen_there:
-            _require_another(server, destination.find_server(listen_there, any_database=True), flags)
+            other = destination.find_server(listen_there, any_database=True)
+        _require_another(server, other, flags)
+        _require_free(other, flags.to)
         if flags.dry_run:
-            _describe(output, server, flags)
+            _describe(output, server, other, flags)
             return
         repository, target = source.open_or_create_repository(), source.target_of(server)
         request = source.backup_request(name=None)
@@ -144,14 +146,35 @@ def _require_another(server: Server, there: Server, flags: RestoreFlags) -> None
         )
 
 
-def _describe(output: Output, server: Server, flags: RestoreFlags) -> None:
+def _require_free(there: Server, name: str | None) -> None:
+    """Raise PostgresError where a new database is asked for and there is one, before anything is read."""
+    from respaldo.postgres.databases import database_names
+
+    if name is not None and name in database_names(there):
+        raise PostgresError(
+            _("the database {name} exists already").format(name=name), hint=_("choose another name with --to")
+        )
+
+
+def _describe(output: Output, server: Server, there: Server, flags: RestoreFlags) -> None:
+    """Say what would be moved, and what it would replace."""
     from respaldo.postgres.surroundings import read_surroundings
 
-    database = server.connection.database
-    live = read_surroundings(server, database).live
-    output.line(
-        _("moves"),
-        _("{name}, {size}, as {to}").format(
-            name=database, size=format_size(live.size_bytes if live else 0), to=flags.to or database
-        ),
-    )
+    database, to = server.connection.database, flags.to or server.connection.database
+    live, replaced = read_surroundings(server, database).live, read_surroundings(there, to).live
+    size_bytes = live.size_bytes if live else 0
+    output.line(_("moves"), _("{name}, {size}, as {to}").format(name=database, size=format_size(size_bytes), to=to))
+    if replaced:
+        size = format_size(replaced.size_bytes)
+        output.line(_("replaces"), _("{name}, {size}").format(name=replaced.name, size=size))
+    if flags.as_json:
+        source, destination = server.runner.instance, there.runner.instance
+        output.print_json(
+            {
+                "dry_run": True,
+                "source": {"environment": source.environment, "instance": source.name, "database": database},
+                "destination": {"environment": destination.environment, "instance": destination.name, "database": to},
+                "size_bytes": size_bytes,
+                "replaces_bytes": replaced.size_bytes if replaced else None,
+            }
+        )

@@ -145,6 +145,8 @@ def restore_chosen(
         # Before the question: who is told afterwards has agreed to something else.
         for problem in plan.problems:
             listen(Warned(message=problem.message))
+        if flags.dry_run and flags.as_json:
+            output.print_json(_plan_document(plan))
         if flags.dry_run or not _is_agreed(plan, flags, stranger):
             return None
         created: Sequence[str] = ()
@@ -226,6 +228,19 @@ def _describe(output: Output, plan: RestorePlan, app: App) -> None:
         )
     if plan.old is not None:
         output.line("", _("the old one is kept as {name}").format(name=plan.old))
+
+
+def _plan_document(plan: RestorePlan) -> dict[str, Any]:
+    """Return what a dry run says."""
+    return {
+        "dry_run": True,
+        "name": plan.source,
+        "database": plan.database,
+        "replaces_bytes": plan.live.size_bytes if plan.live else None,
+        "sessions": list(plan.live.sessions) if plan.live else [],
+        "old_database": plan.old,
+        "warnings": [problem.message for problem in plan.problems],
+    }
 
 
 def _is_agreed(plan: RestorePlan, flags: RestoreFlags, stranger: Stranger | None) -> bool:

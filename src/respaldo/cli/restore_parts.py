@@ -41,9 +41,13 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
     app = App(settings)
     reader = app.open_repository().reader(chosen.target, chosen.name)
     tables = choose_tables(reader, flags.tables)
-    names = ", ".join(dict.fromkeys(map(table_of, tables)))
+    wanted = list(dict.fromkeys(map(table_of, tables)))
+    names = ", ".join(wanted)
+    database = flags.to or chosen.target.database
     if flags.dry_run:
         output.line(_("tables"), names)
+        if flags.as_json:
+            output.print_json({"dry_run": True, "name": chosen.name, "database": database, "tables": wanted})
         return
     if flags.replace_table and not (flags.yes or confirm(_("Replace the rows of {names}?").format(names=names))):
         return
@@ -54,7 +58,7 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
         restored = restore_tables(
             server,
             reader,
-            flags.to or chosen.target.database,
+            database,
             tables,
             over=flags.replace_table,
             jobs=settings.jobs,
@@ -90,7 +94,11 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
     reader = app.open_repository().reader(chosen.target, chosen.name)
     with Progress(output, _("restoring")) as listen:
         server = app.find_server(listen, any_database=True)
-        if flags.dry_run or not _is_meant(output, settings, server, chosen, flags):
+        if flags.dry_run:
+            if flags.as_json:
+                output.print_json({"dry_run": True, "name": chosen.name, "database": database})
+            return
+        if not _is_meant(output, settings, server, chosen, flags):
             return
         rows = restore_rows(server, reader, database, jobs=settings.jobs, listen=listen)
     if flags.as_json:

@@ -23,6 +23,8 @@ class Instance:
     """One place where a PostgreSQL server runs, or may run: a container, a pod's container, a host.
 
     ``name`` is what a person calls it and what the repository files it under; ``id`` is the engine's own.
+    ``should_run``: False where it ended as it was meant to, was never started or is being removed for good: a run over
+    every instance has nothing to do there. One that crashed, or that waits for whatever, should run.
     """
 
     environment: str
@@ -32,6 +34,7 @@ class Instance:
     state: str = "running"
     labels: Mapping[str, str] = field(default_factory=dict)
     is_postgres: bool = True
+    should_run: bool = True
 
     @property
     def is_running(self) -> bool:
@@ -41,11 +44,12 @@ class Instance:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceQuery:
     """What a person said about which instance; empty fields say nothing. ``standby``: of a set whose labels tell, the
-    standbys instead of the primary."""
+    standbys instead of the primary. ``every``: all that match are meant, and not one of them."""
 
     name: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     standby: bool = False
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +301,10 @@ class Environment(ABC):
     @abstractmethod
     def list_names(self) -> Sequence[str]:
         """Return the names of all that could be named in a query, for an error that lists them."""
+
+    def hint_elsewhere(self, name: str) -> str:
+        """Return how to reach what has this name outside of what ``find`` looks at; ``""`` where nothing is known."""
+        return ""
 
     @abstractmethod
     def open(self, instance: Instance) -> Runner:

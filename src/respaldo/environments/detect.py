@@ -59,6 +59,7 @@ def choose(environment: Environment, query: InstanceQuery) -> Instance:
     found = environment.find(query)
     if not found:
         raise _none(environment, query)
+    found = [instance for instance in found if instance.should_run] or found
     running = [instance for instance in found if instance.is_running]
     if len(running) == 1:
         return running[0]
@@ -81,7 +82,9 @@ def _none(environment: Environment, query: InstanceQuery) -> UsageError:
         what = _("nothing in {environment} has the labels {labels}").format(environment=environment.name, labels=labels)
     else:
         what = _("nothing in {environment} looks like PostgreSQL").format(environment=environment.name)
-    return UsageError(f"{what}; {there}", hint=_("{flag} NAME picks one by its name").format(flag=environment.flag))
+    hint = environment.hint_elsewhere(query.name) if query.name is not None else ""
+    hint = hint or _("{flag} NAME picks one by its name").format(flag=environment.flag)
+    return UsageError(f"{what}; {there}", hint=hint)
 
 
 def _stopped(instance: Instance) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PROBE_S: Final = 2.0
 REQUEST_S: Final = 60
 SERVICE_LABEL: Final = "com.docker.compose.service"
+#: `docker compose run`: a command beside the services, not one of them.
+ONE_OFF_LABEL: Final = "com.docker.compose.oneoff"
 MIN_ID_LENGTH: Final = 12
 
 
@@ -51,12 +53,12 @@ class DockerEnvironment(Environment):
             listed: list[dict[str, Any]] = client.containers(all=True)
             if query.name is None and not query.labels:
                 found = [entry for entry in listed if DRILL_LABEL not in (entry.get("Labels") or {})]
-                instances = [_describe(entry, is_postgres=self._is_postgres(client, entry)) for entry in found]
+                instances = [self._describe(client, entry) for entry in found]
                 instances = [instance for instance in instances if instance.is_postgres]
             else:
                 chosen = listed if query.name is None else _named(listed, query.name)
                 chosen = [entry for entry in chosen if query.labels.items() <= (entry.get("Labels") or {}).items()]
-                instances = [_describe(entry, is_postgres=self._is_postgres(client, entry)) for entry in chosen]
+                instances = [self._describe(client, entry) for entry in chosen]
         return sorted(instances, key=lambda instance: instance.name)
 
     def list_names(self) -> Sequence[str]:
@@ -122,6 +124,40 @@ class DockerEnvironment(Environment):
         with translating(address):
             yield client
 
+    def _describe(self, client: APIClient, entry: Mapping[str, Any]) -> Instance:
+        is_postgres = self._is_postgres(client, entry)
+        return Instance(
+            environment=self.name,
+            name=_name(entry),
+            id=str(entry["Id"]),
+            image=str(entry.get("Image") or ""),
+            state=str(entry.get("State") or ""),
+            labels=dict(entry.get("Labels") or {}),
+            is_postgres=is_postgres,
+            should_run=not is_postgres or self._should_run(client, entry),
+        )
+
+    @staticmethod
+    def _should_run(client: APIClient, entry: Mapping[str, Any]) -> bool:
+        """Tell whether the absence of a container that does not run is a fault: not of one that ended in order and is
+        not to be started again, nor of one that was never started (moby, api/swagger.yaml: ContainerState)."""
+        from docker.errors import NotFound
+
+        state = entry.get("State")
+        if state in {"removing", "dead"}:
+            return False
+        if state not in {"created", "exited"}:
+            return True
+        try:
+            details: dict[str, Any] = client.inspect_container(entry["Id"])
+        except NotFound:  # removed since it was listed
+            return False
+        if (entry.get("Labels") or {}).get(ONE_OFF_LABEL) == "True":
+            return False
+        has_failed = bool(details["State"].get("ExitCode") or details["State"].get("Error"))
+        policy = (details["HostConfig"].get("RestartPolicy") or {}).get("Name")
+        return has_failed or (state == "exited" and policy in {"always", "unless-stopped"})
+
     @staticmethod
     def _is_postgres(client: APIClient, entry: Mapping[str, Any]) -> bool:
         from docker.errors import NotFound
@@ -172,15 +208,3 @@ def _named(listed: Sequence[dict[str, Any]], wanted: str) -> Sequence[dict[str, 
         return by_name
     by_id = [entry for entry in listed if len(name) >= MIN_ID_LENGTH and str(entry["Id"]).startswith(name)]
     return by_id or [entry for entry in listed if (entry.get("Labels") or {}).get(SERVICE_LABEL) == name]
-
-
-def _describe(entry: Mapping[str, Any], *, is_postgres: bool) -> Instance:
-    return Instance(
-        environment=DockerEnvironment.name,
-        name=_name(entry),
-        id=str(entry["Id"]),
-        image=str(entry.get("Image") or ""),
-        state=str(entry.get("State") or ""),
-        labels=dict(entry.get("Labels") or {}),
-        is_postgres=is_postgres,
-    )

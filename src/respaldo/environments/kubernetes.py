@@ -32,6 +32,7 @@ from respaldo.environments.kubernetes_pods import (
 from respaldo.environments.kubernetes_process import PodContainer
 from respaldo.environments.kubernetes_runner import PROTOCOLS, KubernetesRunner
 from respaldo.environments.kubernetes_sandbox import KubernetesSandbox, lacks_rights, remove_leftovers
+from respaldo.environments.websocket import PING_S
 from respaldo.errors import EnvironmentFailedError, UsageError
 from respaldo.language import _
 
@@ -53,6 +54,7 @@ class KubernetesEnvironment(Environment):
         all_namespaces: bool = False,
         container: str | None = None,
         protocols: Sequence[str] = PROTOCOLS,
+        ping_s: float = PING_S,
     ) -> None:
         self._variables = os.environ if variables is None else variables
         self._context = context
@@ -60,6 +62,7 @@ class KubernetesEnvironment(Environment):
         self._is_everywhere = all_namespaces
         self._container = container
         self._protocols = protocols
+        self._ping_s = ping_s
         self._lock = threading.Lock()
         self._api: Api | None = None
 
@@ -80,11 +83,24 @@ class KubernetesEnvironment(Environment):
                 pods = [pod for pod in pods if looks_like_server(pod)]
             pods = leave(pods)
         pods = [pod for pod in pods if query.labels.items() <= pod.labels.items()]
-        found = self._describe_sets(pods) if is_set and not query.standby else self._describe(pods)
+        describe_all = self._describe_sets if is_set and not query.standby else self._describe
+        found = describe_all(pods, every=query.every)
         return sorted(found, key=lambda instance: (instance.name, instance.id))
 
     def list_names(self) -> Sequence[str]:
         return sorted({instance.name for pod in self._list_pods() for instance in describe(pod)})
+
+    def hint_elsewhere(self, name: str) -> str:
+        if self._is_everywhere:
+            return ""
+        try:
+            pods = [parse_pod(document) for document in self._client().list("/api/v1/pods")]
+        except ApiRefusedError:
+            return _("--namespace NAME looks in another namespace")
+        namespaces = sorted({pod.namespace for pod in named(pods, name)[0]})
+        if not namespaces:
+            return ""
+        return _("it is in another namespace: --namespace {namespace}").format(namespace=namespaces[0])
 
     def open(self, instance: Instance) -> Runner:
         namespace, name, container_name = instance.id.split("/")
@@ -107,6 +123,7 @@ class KubernetesEnvironment(Environment):
             container=container_name,
             uid=pod.uid,
             container_id=container.id,
+            ping_s=self._ping_s,
         )
         return KubernetesRunner(place, self._protocols)
 
@@ -196,7 +213,7 @@ class KubernetesEnvironment(Environment):
                 return [], False
         return pods, is_set
 
-    def _describe(self, pods: Sequence[Pod]) -> list[Instance]:
+    def _describe(self, pods: Sequence[Pod], *, every: bool) -> list[Instance]:
         found = []
         for pod in pods:
             instances = describe(pod, self._container)
@@ -209,7 +226,7 @@ class KubernetesEnvironment(Environment):
                     ),
                     hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
                 )
-            if len(instances) > 1:
+            if len(instances) > 1 and not every:
                 raise UsageError(
                     _("the pod {pod} has several containers: {names}").format(
                         pod=pod.name, names=", ".join(instance.id.rpartition("/")[2] for instance in instances)
@@ -219,13 +236,13 @@ class KubernetesEnvironment(Environment):
             found += instances
         return found
 
-    def _describe_sets(self, pods: Sequence[Pod]) -> list[Instance]:
+    def _describe_sets(self, pods: Sequence[Pod], *, every: bool) -> list[Instance]:
         """Describe pods; a set that has only standbys now is one instance, which does not run."""
         found: list[Instance] = []
         ordered = sorted(pods, key=lambda pod: (pod.namespace, pod.set_name, pod.name))
         for _key, members in groupby(ordered, key=lambda pod: (pod.namespace, pod.set_name)):
             group = list(members)
-            instances = self._describe(group)
+            instances = self._describe(group, every=every)
             if lacks_primary(group):
                 first = instances[0]
                 instances = [

@@ -14,8 +14,6 @@ from respaldo.environments.recognition import DRILL_LABEL, ENABLE_LABEL
 
 Document = dict[str, Any]
 
-OWNER: Final = "respaldo.owner"
-OWNER_POD: Final = "respaldo.owner-pod"
 SERVER: Final = "postgres"
 HOLDER: Final = "respaldo"
 VOLUME: Final = "respaldo-data"

@@ -6,7 +6,7 @@ StackGres and KubeBlocks, as their documentation names them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +42,10 @@ _KINDS: Final = {
 }  # fmt: skip
 
 
+# Nothing makes such a pod anew once it is deleted.
+_MADE_ONCE: Final = frozenset({"", "Job"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
     """One container of a pod. ``id`` changes when it is restarted."""
@@ -56,7 +60,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """What the API tells of a pod. ``kind`` and ``owner``: what made it, a Deployment rather than its ReplicaSet."""
+    """What the API tells of a pod. ``kind`` and ``owner``: what made it, a Deployment rather than its ReplicaSet.
+
+    ``is_ended``: it was to end one day (a Job's), and did. ``is_lost``: it was to run for ever, and its node ended it
+    (evicted, shut down): what made it makes another, a pod by itself is gone. ``is_deleted``: it is being deleted.
+    """
 
     namespace: str
     name: str
@@ -67,6 +75,7 @@ class Pod:
     owner: str
     node: str
     is_ended: bool
+    is_lost: bool
     is_deleted: bool
     containers: tuple[Container, ...]
 
@@ -82,6 +91,16 @@ class Pod:
     @property
     def is_standby(self) -> bool:
         return self._role in _STANDBY
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.is_deleted or self.is_lost
+
+    @property
+    def should_run(self) -> bool:
+        """Whether its absence is a fault. A pod that is deleted is made anew by what made it, and that may fail; a pod
+        by itself is not."""
+        return not self.is_ended and not (self.is_deleted and self.kind in _MADE_ONCE)
 
     @property
     def set_name(self) -> str:
@@ -125,6 +144,10 @@ def parse_pod(document: Mapping[str, Any]) -> Pod:
         kind, owner_name = "Deployment", owner_name.removesuffix(f"-{labels.get(_HASH_LABEL, '')}")
     phase = str(status.get("reason") or status.get("phase") or "")
     is_deleted = "deletionTimestamp" in metadata
+    has_stopped = status.get("phase") in {"Succeeded", "Failed"}
+    runs_for_ever = spec.get("restartPolicy", "Always") == "Always"
+    is_lost = has_stopped and runs_for_ever
+    leaving = "Terminating" if is_deleted else phase if is_lost else ""
     states = {one["name"]: one for one in status.get("containerStatuses") or []}
     return Pod(
         namespace=str(metadata["namespace"]),
@@ -135,19 +158,19 @@ def parse_pod(document: Mapping[str, Any]) -> Pod:
         kind=kind,
         owner=owner_name,
         node=str(spec.get("nodeName") or ""),
-        is_ended=status.get("phase") in {"Succeeded", "Failed"},
+        is_ended=has_stopped and not runs_for_ever,
+        is_lost=is_lost,
         is_deleted=is_deleted,
         containers=tuple(
-            _parse_container(one, states.get(one["name"], {}), "Terminating" if is_deleted else phase)
-            for one in spec.get("containers") or []
+            _parse_container(one, states.get(one["name"], {}), phase, leaving) for one in spec.get("containers") or []
         ),
     )
 
 
-def _parse_container(spec: Mapping[str, Any], status: Mapping[str, Any], phase: str) -> Container:
+def _parse_container(spec: Mapping[str, Any], status: Mapping[str, Any], phase: str, leaving: str) -> Container:
     state: Mapping[str, Any] = status.get("state") or {}
-    if phase == "Terminating":
-        text = phase
+    if leaving:
+        text = leaving
     elif "running" in state:
         text = RUNNING
     else:
@@ -210,6 +233,7 @@ def describe(pod: Pod, wanted: str | None = None) -> list[Instance]:
             state=one.state,
             labels=pod.labels,
             is_postgres=one in servers,
+            should_run=pod.should_run,
         )
         for one in chosen
     ]
@@ -217,17 +241,22 @@ def describe(pod: Pod, wanted: str | None = None) -> list[Instance]:
 
 def only_primaries(pods: Sequence[Pod]) -> list[Pod]:
     """Leave out the standbys of every set that has a primary, and pods on their way out whose successor is there."""
-    with_primary = {(pod.namespace, pod.set_name) for pod in pods if pod.is_primary and not pod.is_deleted}
+    with_primary = {(pod.namespace, pod.set_name) for pod in pods if pod.is_primary and not pod.is_leaving}
     kept = [pod for pod in pods if not (pod.is_standby and (pod.namespace, pod.set_name) in with_primary)]
-    living = {(pod.namespace, pod.steady_name) for pod in kept if not pod.is_deleted}
-    return [pod for pod in kept if not (pod.is_deleted and (pod.namespace, pod.steady_name) in living)]
+    return _without_replaced(kept, lambda pod: (pod.namespace, pod.steady_name))
 
 
 def only_standbys(pods: Sequence[Pod]) -> list[Pod]:
     """Leave out the primary of every set whose labels tell its standbys."""
-    with_standby = {(pod.namespace, pod.set_name) for pod in pods if pod.is_standby and not pod.is_deleted}
-    kept = [pod for pod in pods if not pod.is_deleted]
+    with_standby = {(pod.namespace, pod.set_name) for pod in pods if pod.is_standby and not pod.is_leaving}
+    kept = _without_replaced(pods, lambda pod: (pod.namespace, pod.set_name))
     return [pod for pod in kept if pod.is_standby or (pod.namespace, pod.set_name) not in with_standby]
+
+
+def _without_replaced(pods: Sequence[Pod], key: Callable[[Pod], object]) -> list[Pod]:
+    """Leave out pods on their way out, but one where no other of the same key is there."""
+    last = {key(pod): pod for pod in sorted(pods, key=lambda pod: not pod.is_leaving)}
+    return [pod for pod in pods if not pod.is_leaving or last[key(pod)] is pod]
 
 
 def lacks_primary(pods: Sequence[Pod]) -> bool:

@@ -16,7 +16,7 @@ from respaldo.environments.kubernetes_api import Api, ApiRefusedError, Upgraded
 from respaldo.environments.kubernetes_errors import read_message
 from respaldo.environments.kubernetes_pods import RUNNING, parse_pod
 from respaldo.environments.tail import ErrorTail
-from respaldo.environments.websocket import INPUT, MESSAGE_BYTES, ChannelReader, MessageWriter
+from respaldo.environments.websocket import INPUT, MESSAGE_BYTES, PING_S, ChannelReader, MessageWriter
 from respaldo.errors import EnvironmentFailedError, StreamCutError
 from respaldo.language import _
 
@@ -44,6 +44,7 @@ class PodContainer:
     container: str
     uid: str
     container_id: str
+    ping_s: float = PING_S
 
     @property
     def path(self) -> str:
@@ -90,7 +91,7 @@ class KubernetesProcess(Process):
         self._has_ended = False
         self._is_input_ended = not has_stdin
         self._is_end_sent = not has_stdin
-        self._writer.start_pings()
+        self._writer.start_pings(place.ping_s)
 
     def begin(self, line: bytes) -> None:
         """Send the variables, before everything else."""

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, Final
 
 from respaldo.environments.base import Instance, Runner, Sandbox
 from respaldo.environments.kubernetes_api import Api, ApiRefusedError
 from respaldo.environments.kubernetes_copy import (
     HOLDER,
-    OWNER,
-    OWNER_POD,
     SERVER,
     Copy,
     claim_document,
     pod_document,
     secret_document,
 )
+from respaldo.environments.kubernetes_owner import ENDED, describe_owner, is_left, read_pod
 from respaldo.environments.recognition import DRILL_LABEL
 from respaldo.errors import EnvironmentFailedError
 from respaldo.language import _
-from respaldo.process import ProcessIdentity, identify_process, is_gone
 
 #: A Role can grant exec and delete for names, not for beginnings of names: so many drills at once in a namespace.
 NAMES: Final = tuple(f"respaldo-drill-{number}" for number in range(4))
@@ -45,7 +40,7 @@ _BIND_S: Final = 20.0
 _START_S: Final = 120.0
 # ErrImagePull is tried once more, and is ImagePullBackOff then.
 _HOPELESS: Final = frozenset({"ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError"})
-_SECONDS_TO_END: Final = (("gracePeriodSeconds", "2"),)
+_SECONDS_TO_END: Final = 2
 
 # A line that no server starts with, so that the one that the kubelet starts at once waits for the work to be done.
 _HOLD: Final = """
@@ -91,7 +86,7 @@ class KubernetesSandbox(Sandbox):
     def check_alive(self) -> None:
         document = self._read() or {}
         status = document.get("status") or {}
-        if status.get("phase") in {"Failed", "Succeeded"}:
+        if status.get("phase") in ENDED:
             raise EnvironmentFailedError(
                 _("the throwaway pod {name} ended by itself: {reason}").format(
                     name=self._name, reason=status.get("message") or status.get("reason") or status["phase"]
@@ -176,9 +171,10 @@ class KubernetesSandbox(Sandbox):
         """Create the pod, and then what it owns: it waits for them."""
         namespace = self._copy.namespace
         pods = f"/api/v1/namespaces/{namespace}/pods"
+        owner = describe_owner(self._api, self._variables)
         try:
             for name in NAMES:
-                document = pod_document(self._copy, name, self._owner(), with_claim=self._with_claim)
+                document = pod_document(self._copy, name, owner, with_claim=self._with_claim)
                 try:
                     self._api.send("POST", pods, document)
                 except ApiRefusedError as error:
@@ -214,17 +210,11 @@ class KubernetesSandbox(Sandbox):
                 ) from error
             raise
 
-    def _owner(self) -> dict[str, str]:
-        own = {OWNER: json.dumps(asdict(identify_process()))}
-        if "KUBERNETES_SERVICE_HOST" in self._variables:
-            own[OWNER_POD] = socket.gethostname()
-        return own
-
     def _is_placed(self) -> bool:
         return bool(((self._read() or {}).get("spec") or {}).get("nodeName"))
 
     def _read(self) -> Mapping[str, Any] | None:
-        return _read(self._api, self._copy.namespace, self._name)
+        return read_pod(self._api, self._copy.namespace, self._name)
 
     def _await(self, what: str, condition: Callable[[], bool], timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -248,18 +238,25 @@ def lacks_rights(namespace: str, reason: str) -> EnvironmentFailedError:
     )
 
 
-def remove(api: Api, namespace: str, name: str) -> None:
-    """Remove a throwaway pod, its claim and its Secret, and wait until the pod and the claim are gone."""
+def remove(api: Api, namespace: str, name: str, uid: str | None = None) -> None:
+    """Remove a throwaway pod, its claim and its Secret, and wait until the pod and the claim are gone.
+
+    ``uid``: that very pod, and no other run's that has taken its name meanwhile.
+    """
     paths = [f"/api/v1/namespaces/{namespace}/{kind}/{name}" for kind in ("pods", "persistentvolumeclaims", "secrets")]
     for path in paths:
+        is_pod = "/pods/" in path
+        options = {"gracePeriodSeconds": _SECONDS_TO_END, **({"preconditions": {"uid": uid}} if uid else {})}
         try:
-            api.send("DELETE", path, query=_SECONDS_TO_END if "/pods/" in path else ())
+            api.send("DELETE", path, options if is_pod else None)
         except ApiRefusedError as error:
+            if error.status == 409 and is_pod and uid:
+                return
             # What the pod owns goes with it anyhow.
-            if error.status != 404 and "/pods/" in path:
+            if error.status != 404 and is_pod:
                 raise
     deadline_s = time.monotonic() + _REMOVE_S
-    while any(_is_there(api, path) for path in paths[:2]):
+    while _is_there(api, namespace, name, uid):
         if time.monotonic() > deadline_s:
             raise EnvironmentFailedError(_("the throwaway pod {name} does not go away").format(name=name))
         time.sleep(_PAUSE_S)
@@ -274,44 +271,20 @@ def remove_leftovers(api: Api, namespaces: Sequence[str]) -> int:
             pods = api.list(f"/api/v1/namespaces/{namespace}/pods", [("labelSelector", DRILL_LABEL)])
         for pod in pods:
             name = str(pod["metadata"]["name"])
-            if name in NAMES and _is_left(api, namespace, pod):
-                remove(api, namespace, name)
+            if name in NAMES and is_left(api, pod):
+                remove(api, namespace, name, str(pod["metadata"]["uid"]))
                 removed += 1
     return removed
 
 
-def _is_left(api: Api, namespace: str, pod: Mapping[str, Any]) -> bool:
-    """Tell whether the run that made a pod is surely gone: its process, the pod that it ran in, or its time."""
-    if (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
-        return True
-    annotations: Mapping[str, str] = pod["metadata"].get("annotations") or {}
-    owner_pod = annotations.get(OWNER_POD, "")
-    if owner_pod and owner_pod != socket.gethostname():
-        found = _read(api, namespace, owner_pod)
-        return found is None or (found.get("status") or {}).get("phase") in {"Failed", "Succeeded"}
+def _is_there(api: Api, namespace: str, name: str, uid: str | None) -> bool:
+    pod = read_pod(api, namespace, name)
+    if pod is not None:
+        return uid in {None, pod["metadata"]["uid"]}
     try:
-        return is_gone(ProcessIdentity(**json.loads(annotations.get(OWNER, ""))))
-    except (ValueError, TypeError):
-        return False
-
-
-def _read(api: Api, namespace: str, name: str) -> Mapping[str, Any] | None:
-    try:
-        return api.get(f"/api/v1/namespaces/{namespace}/pods/{name}")
-    except ApiRefusedError as error:
-        if error.status == 404:
-            return None
-        raise
-
-
-def _is_there(api: Api, path: str) -> bool:
-    try:
-        api.get(path)
-    except ApiRefusedError as error:
-        # A claim that may not be read goes with its pod.
-        if error.status == 404 or "/pods/" not in path:
-            return False
-        raise
+        api.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
+    except ApiRefusedError:
+        return False  # one that may not be read goes with its pod
     return True
 
 

@@ -14,6 +14,7 @@ from respaldo.operations.preflight import Problem, find_problems, stopping
 from respaldo.operations.source import Source
 from respaldo.postgres.database import Creation, read_creation, read_settings_script
 from respaldo.postgres.databases import (
+    KEPT,
     RESTORING,
     create_database,
     drop_database,
@@ -94,7 +95,7 @@ def plan_restore(
         made=source.made,
         database=database,
         filling=_shorten(database, f"{RESTORING}{stamp}"),
-        old=_shorten(database, f"__old_{stamp}") if live is not None and not request.in_place else None,
+        old=_shorten(database, f"{KEPT}{stamp}") if live is not None and not request.in_place else None,
         live=live,
         problems=tuple(problems),
         request=request,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from respaldo.postgres.session import Session
 
 RESTORING = "__restoring_"
 """Stands in the name of a database that is being filled; nothing of a person's is called so."""
+KEPT = "__old_"
+"""Stands before the time in the name of a database that a restore has replaced."""
 
+_LEFT_BY_RESTORE = re.compile(rf"{RESTORING}|{KEPT}\d{{8}}_\d{{6}}$")
 # The first key of the advisory locks by which a live run holds the database that it fills.
 _LOCK_SPACE = 0x7265_7370
 _PAUSE_S = 0.1
@@ -26,6 +30,11 @@ def database_names(server: Server) -> list[str]:
     """Return the names of every database, templates too."""
     with server.open_session() as session:
         return [str(row["datname"]) for row in session.query("SELECT datname FROM pg_catalog.pg_database")]
+
+
+def is_left_by_restore(name: str) -> bool:
+    """Tell whether a database is one that a restore fills now, or keeps of what it replaced."""
+    return _LEFT_BY_RESTORE.search(name) is not None
 
 
 def create_database(server: Server, statement: str) -> None:
