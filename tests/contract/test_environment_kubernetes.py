@@ -159,9 +159,18 @@ def answers(bench: Bench) -> bool:
 
 
 def test_container_with_the_server_is_taken_of_several(kubernetes_cluster: KubernetesCluster, apply: Any) -> None:
-    own = apply(pod("db-0", {"exporter": "other", "database": "server", "replication-cert-copy": "other"}))
+    own = apply(
+        pod("db-0", {"exporter": "other", "database": "server", "replication-cert-copy": "other"}),
+        pod("two-0", {"one": "server", "two": "server"}, {"pair": "yes"}),
+    )
     environment = environment_in(kubernetes_cluster, own)
-    instance = choose(environment, InstanceQuery())
+    # A fleet takes each of them; who asks for one server says which.
+    pair = environment.find(InstanceQuery(labels={"pair": "yes"}, every=True))
+    assert [one.name for one in pair] == [f"{own}.two-0.one", f"{own}.two-0.two"]
+    with pytest.raises(UsageError, match="one, two") as caught:
+        environment.find(InstanceQuery(name="two-0"))
+    assert "--k8s-container" in (caught.value.hint or "")
+    instance = choose(environment, InstanceQuery(name="db-0"))
     assert (instance.name, instance.id) == (f"{own}.db-0", f"{own}/db-0/database")
     assert environment.open(instance).variables()["WHO"] == "server"
     other = choose(environment_in(kubernetes_cluster, own, container="exporter"), InstanceQuery(name="db-0"))

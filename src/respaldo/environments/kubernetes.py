@@ -95,8 +95,8 @@ class KubernetesEnvironment(Environment):
             return ""
         try:
             pods = [parse_pod(document) for document in self._client().list("/api/v1/pods")]
-        except ApiRefusedError:
-            return _("--namespace NAME looks in another namespace")
+        except EnvironmentFailedError:
+            return _("--pod NAME picks one by its name, --namespace NAME looks in another namespace")
         namespaces = sorted({pod.namespace for pod in named(pods, name)[0]})
         if not namespaces:
             return ""
