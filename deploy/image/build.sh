@@ -29,7 +29,7 @@ cp requirements.txt "$context/wheels/"
 # From a copy: what an earlier build left beside the sources must not get into this one.
 mkdir "$context/source"
 cp -R src pyproject.toml LICENSE README.md "$context/source/"
-"$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$context/wheels" "$context/source"
+"$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$context/own" "$context/source"
 rm -rf "$context/source"
 
 DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --build-arg "BASE=$base" --tag "$image" "$@" "$context"

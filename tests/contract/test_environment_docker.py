@@ -69,7 +69,6 @@ ENDS: list[tuple[list[str], str | None, bool]] = [
     ([], "exit 0", False),  # stopped in order, or done
     (["--restart", "unless-stopped"], "trap 'exit 0' TERM; sleep 300 & wait", True),  # stopped by hand
     ([], "exit 1", True),
-    ([], "kill -9 $$", True),
     (["--entrypoint", "/no/such"], "", True),  # could not be started
     (["--label", "com.docker.compose.oneoff=True"], "exit 1", False),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.conftest import ContainerFactory
@@ -11,6 +12,11 @@ from tests.integration.conftest import Respaldo
 from tests.rig.engine import docker
 
 TABLE = "CREATE TABLE t AS SELECT n, md5(n::text) FROM generate_series(1, 1000) n"
+
+
+def left_out_of(said: str, instance: str) -> list[str]:
+    """Return the databases of an instance that the program named before it counted its targets."""
+    return re.findall(rf"^ *{instance}/(\S+) ", said.partition("\ndocker ")[0], re.MULTILINE)
 
 
 def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: ContainerFactory, tmp_path: Path) -> None:
@@ -37,7 +43,7 @@ def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: Conta
     told = {(one["instance"], one["database"]): one for one in json.loads(ended.out)}
     failed = (bad.name, "cerrada")
     assert set(told) == {(good.name, "una"), (good.name, "otra"), (bad.name, "sana"), failed}
-    assert all(f"{good.name}/{database} is left out: " in ended.err for database in left_out)
+    assert left_out == sorted(left_out_of(ended.err, good.name), key=left_out.index)
     assert [one for one, result in told.items() if result["error"]] == [failed]
     assert told[good.name, "una"]["backup"]["rows"] == 1000
     assert f"{bad.name}/cerrada" in ended.err
@@ -52,9 +58,9 @@ def test_all_backs_up_what_it_can_and_says_what_failed(postgres_container: Conta
     finally:
         docker("rm", idle)
     assert ended.status == 1
-    assert "is left out: it does not run (created)" in ended.err
-    assert f"1 of 4 failed: {bad.name}/*" in ended.err
+    assert "(created)" in ended.err
     table = {line.split()[0]: line for line in ended.out.splitlines()}
     assert "backup_" in table[f"{good.name}/nueva"]
+    assert [target for target in table if target.startswith(f"{bad.name}/")] == [f"{bad.name}/*"]
     assert "backup_" not in table[f"{bad.name}/*"]
     assert {one["database"] for one in respaldo.list()} >= {"una", "otra", "nueva"}
