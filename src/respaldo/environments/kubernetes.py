@@ -84,7 +84,14 @@ class KubernetesEnvironment(Environment):
             pods = leave(pods)
         pods = [pod for pod in pods if query.labels.items() <= pod.labels.items()]
         describe_all = self._describe_sets if is_set and not query.standby else self._describe
-        found = describe_all(pods, every=query.every)
+        found = describe_all(pods)
+        if len(found) > 1 and len(pods) == 1 and not query.every:
+            raise UsageError(
+                _("the pod {pod} has several containers: {names}").format(
+                    pod=pods[0].name, names=", ".join(instance.id.rpartition("/")[2] for instance in found)
+                ),
+                hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
+            )
         return sorted(found, key=lambda instance: (instance.name, instance.id))
 
     def list_names(self) -> Sequence[str]:
@@ -213,7 +220,7 @@ class KubernetesEnvironment(Environment):
                 return [], False
         return pods, is_set
 
-    def _describe(self, pods: Sequence[Pod], *, every: bool) -> list[Instance]:
+    def _describe(self, pods: Sequence[Pod]) -> list[Instance]:
         found = []
         for pod in pods:
             instances = describe(pod, self._container)
@@ -226,23 +233,16 @@ class KubernetesEnvironment(Environment):
                     ),
                     hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
                 )
-            if len(instances) > 1 and not every:
-                raise UsageError(
-                    _("the pod {pod} has several containers: {names}").format(
-                        pod=pod.name, names=", ".join(instance.id.rpartition("/")[2] for instance in instances)
-                    ),
-                    hint=_("{flag} NAME picks one").format(flag="--k8s-container"),
-                )
             found += instances
         return found
 
-    def _describe_sets(self, pods: Sequence[Pod], *, every: bool) -> list[Instance]:
+    def _describe_sets(self, pods: Sequence[Pod]) -> list[Instance]:
         """Describe pods; a set that has only standbys now is one instance, which does not run."""
         found: list[Instance] = []
         ordered = sorted(pods, key=lambda pod: (pod.namespace, pod.set_name, pod.name))
         for _key, members in groupby(ordered, key=lambda pod: (pod.namespace, pod.set_name)):
             group = list(members)
-            instances = self._describe(group, every=every)
+            instances = self._describe(group)
             if lacks_primary(group):
                 first = instances[0]
                 instances = [
