@@ -44,6 +44,7 @@ def test_database_moves_to_the_cluster_and_back(
         assert said.returncode == 0, said.stderr
         assert "tienda, " in said.stderr
         document = json.loads(said.stdout)
+        CONTRACT.check("respaldo move", document)
         assert document["source"] == {"environment": "docker", "instance": container.name, "database": "tienda"}
         assert document["destination"]["instance"] == f"{namespace}.{pod.name}"
         assert min(document["size_bytes"], document["replaces_bytes"]) > 1_000_000

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ContainerFactory
+from tests.contracts import CONTRACT
 from tests.integration.comparison import assert_description, assert_same_database, describe
 from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, RoundTrips, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
@@ -329,6 +330,7 @@ def test_restore_dry_run_changes_nothing(trip: RoundTrip) -> None:
         ended = replace(trip, "first", *words, "--dry-run", "--json")
         assert ended.status == 0, ended.err
         document = json.loads(ended.out)
+        CONTRACT.check("respaldo restore", document)
         assert (document["dry_run"], document["name"], document["database"]) == (True, "first", trip.source.name)
     assert databases(trip) == [trip.source.name]
     assert_description(changed, trip.server, trip.source.name)

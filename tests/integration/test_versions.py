@@ -101,7 +101,8 @@ def test_rollback_saves_what_is_there_restores_and_is_written_down(
     trip.load("UPDATE t SET a = 2")
     # Several containers run beside this one: the backup's own is meant.
     assert trip.respaldo.run("version", "rollback", "9.9.9-main.9", "--yes").status == 10
-    dry = trip.respaldo.run("version", "rollback", "1.0.0-main.1", "--dry-run")
+    dry = trip.respaldo.run("version", "rollback", "1.0.0-main.1", "--dry-run", "--json")
+    CONTRACT.check("respaldo version rollback", json.loads(dry.out))
     assert (dry.status, trip.source.psql("SELECT a FROM t")) == (0, "2")
     assert documents(trip.respaldo, "version", "history") == []
     ended = trip.respaldo.run("version", "rollback", "1.0.0-main.1", "--yes", "--drop-old")

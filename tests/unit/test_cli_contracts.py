@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from respaldo.catalog import retention, strategy, versions
 from respaldo.cli import documents, reports
 from respaldo.cli.main import cli
 from respaldo.clock import SystemClock
+from respaldo.environments.base import Instance
 from respaldo.errors import NotificationError, StorageError
 from respaldo.metrics.recovery import Grade, Trend
 from respaldo.notify.delivery import Delivery
@@ -23,13 +25,15 @@ from respaldo.operations.anomalies import Anomaly
 from respaldo.operations.compare import Comparison, SchemaChanges, TableComparison
 from respaldo.operations.doctor import State, Symptom
 from respaldo.operations.fleet import FleetBackup, FleetResult, JobBackup
-from respaldo.operations.restore import Restored
+from respaldo.operations.preflight import Problem
+from respaldo.operations.restore import Restored, RestorePlan, RestoreRequest
 from respaldo.operations.rowchanges import RowChanges
 from respaldo.operations.runs import Outcome, RunBackup, RunRecord, record_run
 from respaldo.operations.schedule_cluster import ClusterSchedule
 from respaldo.operations.tables import RestoredTable
 from respaldo.operations.versions import LabelledBackup, list_labelled, record_rollback
 from respaldo.postgres.definitions import SchemaObject
+from respaldo.postgres.surroundings import LiveDatabase
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import BackupType
 from respaldo.repository.repository import Repository
@@ -163,6 +167,17 @@ PROOF = Proof(
 )
 TREND = Trend(target="pc_db/shop", seconds_per_day=0.5, bytes_per_day=1.5, limit_bytes=None, missed_on=START)
 RESTORED = Restored(database="shop", rows=3, old="shop_old")
+PLAN = RestorePlan(
+    source="third",
+    made=START,
+    database="shop",
+    filling="shop_new",
+    old="shop_old",
+    live=LiveDatabase(name="shop", sessions=("psql",), size_bytes=3),
+    problems=(Problem(message="x"),),
+    request=RestoreRequest(),
+)
+POD = Instance(environment="kubernetes", name="shop.postgres-0", id="shop/postgres-0/postgres")
 TABLE = RestoredTable(table="public.t", restored_as="public.t_restored", rows=1)
 PRINTED: dict[str, Callable[[LabelledBackup], list[Any]]] = {
     "respaldo backup": lambda one: [
@@ -175,8 +190,14 @@ PRINTED: dict[str, Callable[[LabelledBackup], list[Any]]] = {
         documents.restored_document("third", RESTORED, 1.23),
         [documents.restored_table_document(TABLE)],
         documents.loaded_document("third", "shop", 3),
+        documents.replacement_document(PLAN),
+        documents.part_document("third", "shop", ["public.t"]),
     ],
-    "respaldo move": lambda one: [documents.moved_document(one.manifest, RESTORED, 1.23)],
+    "respaldo version rollback": lambda one: [documents.replacement_document(replace(PLAN, live=None, old=None))],
+    "respaldo move": lambda one: [
+        documents.moved_document(one.manifest, RESTORED, 1.23),
+        documents.moving_document(POD, "shop", 3, POD, "shop_new", None),
+    ],
     "respaldo version compare": lambda one: [comparison(one)],
     "respaldo notify test": lambda one: [[*map(reports.delivery_document, DELIVERIES)]],
     "respaldo list": lambda one: [[documents.labelled_document(one, PROOF)]],

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from respaldo.repository.manifest import format_instant
 
 if TYPE_CHECKING:
+    from respaldo.environments.base import Instance
     from respaldo.operations.anomalies import Anomaly
     from respaldo.operations.compare import Comparison
     from respaldo.operations.fleet import FleetResult
-    from respaldo.operations.restore import Restored
+    from respaldo.operations.restore import Restored, RestorePlan
     from respaldo.operations.tables import RestoredTable
     from respaldo.operations.versions import Branch, LabelledBackup
     from respaldo.postgres.definitions import SchemaObject
@@ -124,6 +125,37 @@ def moved_document(manifest: Manifest, restored: Restored, duration_s: float) ->
         "tables": manifest.totals.tables,
         "old_database": restored.old,
         "duration_s": round(duration_s, 3),
+    }
+
+
+def replacement_document(plan: RestorePlan) -> dict[str, Any]:
+    """Return what a restore would do."""
+    return {
+        "dry_run": True,
+        "name": plan.source,
+        "database": plan.database,
+        "replaces_bytes": plan.live.size_bytes if plan.live else None,
+        "sessions": list(plan.live.sessions) if plan.live else [],
+        "old_database": plan.old,
+        "warnings": [problem.message for problem in plan.problems],
+    }
+
+
+def part_document(name: str, database: str, tables: Sequence[str]) -> dict[str, Any]:
+    """Return which tables, or rows of them, a restore would bring into a database that is there."""
+    return {"dry_run": True, "name": name, "database": database, "tables": list(tables)}
+
+
+def moving_document(
+    source: Instance, database: str, size_bytes: int, destination: Instance, to: str, replaces_bytes: int | None
+) -> dict[str, Any]:
+    """Return what a move would do. ``replaces_bytes`` None: no database has that name there."""
+    return {
+        "dry_run": True,
+        "source": {"environment": source.environment, "instance": source.name, "database": database},
+        "destination": {"environment": destination.environment, "instance": destination.name, "database": to},
+        "size_bytes": size_bytes,
+        "replaces_bytes": replaces_bytes,
     }
 
 

@@ -11,7 +11,7 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.destination import NAMED_BY
-from respaldo.cli.documents import moved_document
+from respaldo.cli.documents import moved_document, moving_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, describe_result
 from respaldo.cli.restore import restore_chosen
@@ -169,12 +169,5 @@ def _describe(output: Output, server: Server, there: Server, flags: RestoreFlags
         output.line(_("replaces"), _("{name}, {size}").format(name=replaced.name, size=size))
     if flags.as_json:
         source, destination = server.runner.instance, there.runner.instance
-        output.print_json(
-            {
-                "dry_run": True,
-                "source": {"environment": source.environment, "instance": source.name, "database": database},
-                "destination": {"environment": destination.environment, "instance": destination.name, "database": to},
-                "size_bytes": size_bytes,
-                "replaces_bytes": replaced.size_bytes if replaced else None,
-            }
-        )
+        replaces_bytes = replaced.size_bytes if replaced else None
+        output.print_json(moving_document(source, database, size_bytes, destination, to, replaces_bytes))

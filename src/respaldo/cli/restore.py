@@ -13,7 +13,7 @@ from respaldo.app import App
 from respaldo.cli.asking import confirm, require_typed
 from respaldo.cli.choosing import choose_source
 from respaldo.cli.destination import Stranger, find_stranger
-from respaldo.cli.documents import restored_document
+from respaldo.cli.documents import replacement_document, restored_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
@@ -146,7 +146,7 @@ def restore_chosen(
         for problem in plan.problems:
             listen(Warned(message=problem.message))
         if flags.dry_run and flags.as_json:
-            output.print_json(_plan_document(plan))
+            output.print_json(replacement_document(plan))
         if flags.dry_run or not _is_agreed(plan, flags, stranger):
             return None
         created: Sequence[str] = ()
@@ -228,19 +228,6 @@ def _describe(output: Output, plan: RestorePlan, app: App) -> None:
         )
     if plan.old is not None:
         output.line("", _("the old one is kept as {name}").format(name=plan.old))
-
-
-def _plan_document(plan: RestorePlan) -> dict[str, Any]:
-    """Return what a dry run says."""
-    return {
-        "dry_run": True,
-        "name": plan.source,
-        "database": plan.database,
-        "replaces_bytes": plan.live.size_bytes if plan.live else None,
-        "sessions": list(plan.live.sessions) if plan.live else [],
-        "old_database": plan.old,
-        "warnings": [problem.message for problem in plan.problems],
-    }
 
 
 def _is_agreed(plan: RestorePlan, flags: RestoreFlags, stranger: Stranger | None) -> bool:

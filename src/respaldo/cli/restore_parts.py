@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from respaldo.app import App
 from respaldo.cli.asking import confirm
 from respaldo.cli.destination import find_stranger
-from respaldo.cli.documents import loaded_document, restored_table_document
+from respaldo.cli.documents import loaded_document, part_document, restored_table_document
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.config.settings import Settings
@@ -47,7 +47,7 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
     if flags.dry_run:
         output.line(_("tables"), names)
         if flags.as_json:
-            output.print_json({"dry_run": True, "name": chosen.name, "database": database, "tables": wanted})
+            output.print_json(part_document(chosen.name, database, wanted))
         return
     if flags.replace_table and not (flags.yes or confirm(_("Replace the rows of {names}?").format(names=names))):
         return
@@ -88,6 +88,7 @@ def _is_meant(output: Output, settings: Settings, server: Server, chosen: Manife
 
 def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chosen: Manifest) -> None:
     from respaldo.operations.dataonly import restore_rows
+    from respaldo.operations.layout import table_of
 
     app = App(settings)
     database = flags.to or chosen.target.database
@@ -96,7 +97,8 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
         server = app.find_server(listen, any_database=True)
         if flags.dry_run:
             if flags.as_json:
-                output.print_json({"dry_run": True, "name": chosen.name, "database": database})
+                tables = [table_of(series) for series in reader.series if series.head]
+                output.print_json(part_document(chosen.name, database, list(dict.fromkeys(tables))))
             return
         if not _is_meant(output, settings, server, chosen, flags):
             return
