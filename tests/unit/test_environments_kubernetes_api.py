@@ -353,9 +353,7 @@ def test_exec_that_rbac_forbids_is_not_tried_again_by_another_protocol() -> None
 
 
 def test_message_of_the_api_keeps_addresses_and_not_the_commands_in_them() -> None:
-    message = (
-        'Post "https://10.0.0.1:20250/exec/shop/db-0/postgres?command=sh&output=1":\n dial tcp: refused?'
-    )
+    message = 'Post "https://10.0.0.1:20250/exec/shop/db-0/postgres?command=sh&output=1":\n dial tcp: refused?'
     expected = 'Post "https://10.0.0.1:20250/exec/shop/db-0/postgres": dial tcp: refused?'
     assert read_message(json.dumps({"message": message}).encode()) == expected
     assert read_message(message.encode()) == expected
