@@ -231,3 +231,31 @@ def test_picture_of_the_layers_is_what_the_code_imports() -> None:
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     layered = {name.strip().removeprefix("respaldo.") for layer in contract["layers"] for name in layer.split("|")}
     assert {part_of(module) for module in inside} - {"first"} | first == layered
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
+def test_figures_of_the_readme_are_those_of_the_benchmarks(page: str) -> None:
+    """The medians, rounded: seconds and stored megabytes of each tool, and what was missed."""
+    benchmarks = (ROOT / "docs/benchmarks.md").read_text()
+    measured: dict[str, list[tuple[int, float]]] = {}
+    for line in benchmarks.partition("### Full")[2].partition("### Targets")[0].splitlines():
+        cells = re.split(r" \| (?=\d)| \|$", line.strip("| "))
+        medians = [cell.split(" / ")[1] for cell in cells[1:] if cell.count(" / ") == 2]
+        if medians:
+            measured.setdefault(cells[0], []).append((round(float(medians[0])), float(medians[-1])))
+    full, incremental = [
+        re.findall(r"\d+(?:\.\d+)?(?= (?:s|MB)\b)", line)
+        for line in (ROOT / page).read_text().splitlines()
+        if line.startswith("| ") and " MB" in line
+    ]
+    tools = ("respaldo", "pgBackRest", "restic", "gzip")
+    rows = {tool: next(found for name, found in measured.items() if tool in name) for tool in tools}
+    assert [float(one) for one in full] == [
+        number for tool in tools for number in (rows[tool][0][0], round(rows[tool][0][1]))
+    ]
+    bytes_stored = {"respaldo": rows["respaldo"][1][1], **{one: round(rows[one][1][1]) for one in tools[1:3]}}
+    assert [float(one) for one in incremental] == [
+        number for tool in tools[:3] for number in (rows[tool][1][0], bytes_stored[tool])
+    ]
+    for target in re.findall(r"(\d\.\d+)(?: \(processor time [\d.]+\))? \| missed", benchmarks):
+        assert f"{float(target):.1f} " in (ROOT / page).read_text()
