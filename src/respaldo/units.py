@@ -4,7 +4,6 @@ from __future__ import annotations
 
 KIB = 1024
 MIB = 1024 * KIB
-GIB = 1024 * MIB
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 

@@ -6,7 +6,7 @@ import pytest
 
 from respaldo.cli.printing import Output
 from respaldo.errors import StorageError
-from respaldo.units import GIB, KIB, MIB, format_count, format_duration, format_size
+from respaldo.units import KIB, MIB, format_count, format_duration, format_size
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from respaldo.units import GIB, KIB, MIB, format_count, format_duration, format_
         (1000 * KIB, "1.0 MiB"),
         (99 * MIB, "99.0 MiB"),
         (116 * MIB, "116 MiB"),
-        (5 * GIB, "5.0 GiB"),
+        (5 * 1024 * MIB, "5.0 GiB"),
         (1 << 62, "4096 PiB"),
     ],
 )

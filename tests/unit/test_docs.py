@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import click
@@ -259,3 +260,8 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks(page: str) -> None:
     ]
     for target in re.findall(r"(\d\.\d+)(?: \(processor time [\d.]+\))? \| missed", benchmarks):
         assert f"{float(target):.1f} " in (ROOT / page).read_text()
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = grimp.build_graph("respaldo")
+    TopologicalSorter({one: graph.find_modules_directly_imported_by(one) for one in graph.modules}).prepare()

@@ -20,7 +20,6 @@ from respaldo.counting import count_rows, count_tables
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.language import _
 from respaldo.notify.notice import Operation
-from respaldo.operations.anomalies import Anomaly
 from respaldo.operations.backup import BackupRequest
 from respaldo.operations.versions import LabelledBackup, LabelRequest, check_request, label_backup
 from respaldo.operations.watch import watch_backup
@@ -129,7 +128,7 @@ def _back_up(
     output.backups.append(manifest)
     totals = manifest.totals
     output.line(_("stored"), describe_result(totals.raw_bytes, totals.stored_bytes, app.clock.monotonic_s() - begun_s))
-    anomalies = find_oddities(repository, manifest)
+    anomalies = watch_backup(repository, manifest)
     for anomaly in anomalies:
         output.warn(anomaly.text)
     announcing.note(target=str(target), manifest=manifest, warnings=progress.warnings, anomalies=anomalies)
@@ -152,15 +151,6 @@ def _back_up(
     if failure is not None or hook_failure is not None or not is_retained:
         raise click.exceptions.Exit(DONE_WITH_WARNINGS)
     return manifest
-
-
-def find_oddities(repository: Repository, manifest: Manifest) -> list[Anomaly]:
-    """Return what is odd about a backup beside those before it: the backup is good all the same."""
-    try:
-        return watch_backup(repository, manifest)
-    except RespaldoError:
-        # What cannot be read is told by check, and by a restore; here nothing is missing but a comparison.
-        return []
 
 
 def _label(

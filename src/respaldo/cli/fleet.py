@@ -11,7 +11,6 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
-from respaldo.cli.backup import find_oddities
 from respaldo.cli.documents import fleet_document
 from respaldo.cli.fleet_flags import FleetFlags
 from respaldo.cli.printing import Output, format_table
@@ -21,6 +20,7 @@ from respaldo.events import Event, Warned
 from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, JobBackup, run_fleet
+from respaldo.operations.watch import watch_backup
 from respaldo.units import format_size
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _back_up(
         app.hooks(),
         lambda: run_backup(there, repository, target, request, clock=app.clock, listen=listen),
     )
-    anomalies = find_oddities(repository, manifest)
+    anomalies = watch_backup(repository, manifest)
     try:
         apply_retention(repository, target, app.retention_policy(), now=app.clock.now())
     except RespaldoError as error:

@@ -49,9 +49,7 @@ class Output:
     def fail(self, error: RespaldoError) -> None:
         """Say what failed and how to get further."""
         print(self._paint("31", _("error: {message}").format(message=error.message)), file=sys.stderr)
-        hint = error.hint or (
-            _("run the same again: it may work in a moment") if error.retryable else None
-        )
+        hint = error.hint or (_("run the same again: it may work in a moment") if error.retryable else None)
         if hint:
             print(_("hint: {hint}").format(hint=hint), file=sys.stderr)
 

@@ -61,7 +61,6 @@ class DockerProcess(Process):
         self._wire = wire
         self._errors = ErrorTail()
         self._frames = FrameReader(wire, first, self._errors, exec_.program)
-        self._has_stdin = has_stdin
         self._reading = threading.Lock()
         self._closing = threading.Lock()
         self._closed = threading.Event()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-DEFAULT_OBJECTIVE_S = 300
 _FEWEST_FOR_TREND = 3
 # A forecast for later than this says nothing.
 _FARTHEST_DAYS = 3650

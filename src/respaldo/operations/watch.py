@@ -17,8 +17,15 @@ _KEPT = 3 * USUAL
 def watch_backup(repository: Repository, manifest: Manifest) -> list[Anomaly]:
     """Return what is odd about a backup that was just committed; call it before retention removes what it is like.
 
-    Raise RepositoryError or StorageError where the others cannot be read.
+    Nothing where the others cannot be read: check tells of that, and a restore; here only a comparison is missing.
     """
+    try:
+        return _compare(repository, manifest)
+    except (RepositoryError, StorageError):
+        return []
+
+
+def _compare(repository: Repository, manifest: Manifest) -> list[Anomaly]:
     before = [one for one in repository.backups(manifest.target).manifests if one.started < manifest.started][-_KEPT:]
     history = [
         _past(repository, one, has_tables=number >= len(before) - TABLES_IN) for number, one in enumerate(before)

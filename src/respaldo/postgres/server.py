@@ -22,7 +22,7 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        pg_catalog.current_setting('server_version') AS version,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
        pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collation, d.datctype AS ctype,
-       d.oid::text AS database_oid, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
+       pg_catalog.pg_get_userbyid(d.datdba) AS owner,
        pg_catalog.current_setting('block_size')::int AS block_size,
        r.rolsuper AS is_superuser, (r.rolsuper OR r.rolbypassrls) AS bypasses_rls, r.rolname AS role,
        pg_catalog.pg_is_in_recovery() AS is_standby
@@ -40,7 +40,6 @@ class ServerFacts:
     encoding: str
     collation: str
     ctype: str
-    database_oid: str
     owner: str
     block_size: int
     is_superuser: bool

@@ -22,7 +22,6 @@ METADATA = ".metadata"
 LABELS = "labels.json"
 MANIFEST = "manifest.json"
 SEGMENTS = "segments.json.zst"
-RESTORE_TEXT = "RESTORE.txt"
 PROOF = re.compile(r"proof-[0-9A-Za-z]{1,32}\.json")
 
 MAX_REPOSITORY_BYTES = 64 * 1024

@@ -23,7 +23,6 @@ from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 
 MAX_TAGS = 32
-MAX_WORD = 64
 MAX_DESCRIPTION = 1000
 MAX_ROLLBACKS = 500
 """Of the history of rollbacks the newest stay."""
