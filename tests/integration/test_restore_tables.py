@@ -109,7 +109,7 @@ def test_table_whose_partitions_load_through_it_is_restored_as_one_and_over_the_
         backed_up.source.psql(f"DROP TABLE {name}")
     assert_description(was, backed_up.server, backed_up.source.name)
     backed_up.source.psql("DELETE FROM hashed WHERE id = 'ok'; UPDATE hashed SET v = 'changed'")
-    names_of(restore(backed_up, "--table", "hashed", "--replace-table", "--yes"))
+    names_of(restore(backed_up, "--table", "hashed", "--replace-table", "--yes", "--no-safety-backup"))
     counts = "SELECT id, count(*), count(DISTINCT v) FROM hashed GROUP BY id ORDER BY id"
     assert backed_up.source.psql(counts) == "sad|20|20\nok|20|20\nhappy|20|20"
 
@@ -127,12 +127,24 @@ def test_table_over_the_live_one_brings_rows_and_numbers_back(backed_up: RoundTr
     )
     names_of(restore(backed_up, "--table", "orders", "--table", "customers", "--replace-table", "--yes"))
     assert_description(was, backed_up.server, backed_up.source.name)
+    # What was replaced is in a backup of its own.
+    safety = [one["name"] for one in backed_up.respaldo.list() if one["name"].startswith("before_restore_")][-1]
+    ended = backed_up.respaldo.run(
+        "restore", safety, "--container", backed_up.server.name, "--json", "--table", "customers"
+    )
+    (name,) = names_of(ended).values()
+    assert backed_up.source.psql(f"SELECT count(*), max(id) FROM {name}") == "18|18"
+    backed_up.source.psql(f"DROP TABLE {name}")
 
 
 def test_table_over_an_emptied_one_whose_numbers_began_anew_gives_out_no_number_twice(backed_up: RoundTrip) -> None:
     was = describe(backed_up.server, backed_up.source.name)
     backed_up.source.psql("TRUNCATE customers, orders RESTART IDENTITY")
-    names_of(restore(backed_up, "--table", "orders", "--table", "customers", "--replace-table", "--yes"))
+    names_of(
+        restore(
+            backed_up, "--table", "orders", "--table", "customers", "--replace-table", "--yes", "--no-safety-backup"
+        )
+    )
     backed_up.source.psql(
         "INSERT INTO customers (name) VALUES ('new'); INSERT INTO orders (customer, amount) VALUES (1, 1)"
     )
@@ -177,7 +189,7 @@ def test_table_that_does_not_fit_any_more_is_refused_with_nothing_changed(
 def test_table_over_a_partition_replaces_that_one_alone(backed_up: RoundTrip) -> None:
     was = describe(backed_up.server, backed_up.source.name)
     backed_up.source.psql("UPDATE parted SET id = 77 WHERE at < '2025-01-01'")
-    names_of(restore(backed_up, "--table", "parted_2024", "--replace-table", "--yes"))
+    names_of(restore(backed_up, "--table", "parted_2024", "--replace-table", "--yes", "--no-safety-backup"))
     assert_description(was, backed_up.server, backed_up.source.name)
 
 

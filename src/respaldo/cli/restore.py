@@ -18,6 +18,7 @@ from respaldo.cli.options import SERVER, json_option, load_settings, setting_opt
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.cli.restore_parts import run_parts_command
+from respaldo.cli.safety import save_live
 from respaldo.config.settings import Settings
 from respaldo.counting import count_rows
 from respaldo.errors import EnvironmentFailedError, UsageError
@@ -153,7 +154,9 @@ def restore_chosen(
         if flags.with_roles and isinstance(chosen, Manifest):
             created = _create_roles(app, server, chosen, role_map, output)
         safety: list[Manifest] = []
-        save = (lambda: safety.append(_save(app, server, plan, output))) if flags.is_safe else (lambda: None)
+        save = (
+            (lambda: safety.append(save_live(app, server, plan.database, output))) if flags.is_safe else (lambda: None)
+        )
         try:
             restored = execute_restore(server, source, replace(plan, problems=()), listen=listen, save=save)
         except BaseException:
@@ -246,18 +249,6 @@ def _is_agreed(plan: RestorePlan, flags: RestoreFlags, stranger: Stranger | None
         question = _("Replace {name} of that other server?").format(name=plan.database)
         return stranger.is_meant(question, yes=flags.yes)
     return flags.yes or confirm(_("Replace {name}?").format(name=plan.database))
-
-
-def _save(app: App, server: Server, plan: RestorePlan, output: Output) -> Manifest:
-    """Back up what is about to be replaced."""
-    from respaldo.operations.backup import run_backup
-
-    live = app.reconnect(server, plan.database)
-    name = f"before_restore_{app.clock.now().astimezone():%Y%m%d_%H%M%S}"
-    request = app.backup_request(name=name, is_safety=True)
-    target = replace(app.target_of(server), database=plan.database)
-    with Progress(output, _("safety backup")) as listen:
-        return run_backup(live, app.open_or_create_repository(), target, request, clock=app.clock, listen=listen)
 
 
 def _print(output: Output, flags: RestoreFlags, plan: RestorePlan, restored: Restored, duration_s: float) -> None:

@@ -11,6 +11,7 @@ from respaldo.cli.destination import find_stranger
 from respaldo.cli.documents import loaded_document, part_document, restored_table_document
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
+from respaldo.cli.safety import save_live
 from respaldo.config.settings import Settings
 from respaldo.counting import count_rows
 from respaldo.errors import UsageError
@@ -55,6 +56,8 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
         server = app.find_server(listen, any_database=True)
         if not _is_meant(output, settings, server, chosen, flags):
             return
+        if flags.replace_table and flags.is_safe:
+            save_live(app, server, database, output)
         restored = restore_tables(
             server,
             reader,
