@@ -23,7 +23,7 @@ unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NA
 unexport $(filter PG% POSTGRES_% RETENTION_% SLACK_%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test images lint format demo picture bench locale lock clean
+.PHONY: help install test coverage images lint format demo picture bench locale lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -44,6 +44,11 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 
 test: $(INSTALLED) ## run every test that this machine can run, and say which it could not, and why
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
+
+coverage: $(INSTALLED) ## run the tests, and show which lines of the program none of them reached
+	@mkdir -p build && rm -f build/coverage*
+	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS) || status=$$?; \
+	$(BIN)/coverage combine --quiet; $(BIN)/coverage report --show-missing; exit $$status
 
 images: ## bring up the PostgreSQL images that the tests use: those the engine lacks (root, mmdebstrap)
 	$(PYTHON) tests/rig/postgres_image.py 13 15 17 18 nozstd bare

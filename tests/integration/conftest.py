@@ -23,6 +23,7 @@ from tests.contracts import CONTRACT
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer
 from tests.rig.database import Database, database_on
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 MAJORS = (13, 15, 17, 18)
@@ -55,10 +56,9 @@ class Respaldo:
 
     def run_apart(self, *words: str) -> Ended:
         """Run one command in a process of its own, with nothing in its environment that the tests put there."""
-        keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
         done = subprocess.run(
             [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words],
-            env={**keep, "PYTHONPATH": str(ROOT / "src")},
+            env=shell_variables(),
             capture_output=True,
             timeout=200,
             check=False,

@@ -29,9 +29,10 @@ from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.comparison import SQL
-from tests.integration.conftest import AFTER_THE_FULL, ROOT
+from tests.integration.conftest import AFTER_THE_FULL
 from tests.rig.database import Database, database_on
 from tests.rig.embedded import EmbeddedPostgres
+from tests.rig.variables import shell_variables
 
 ROWS = """
 CREATE TABLE pairs (id int PRIMARY KEY, a text NOT NULL, b text NOT NULL);
@@ -57,11 +58,9 @@ class Local:
 
     def variables(self, language: str = "en") -> dict[str, str]:
         path = f"{self.server.bin_directory}:{os.environ['PATH']}"
-        kept = {name: os.environ[name] for name in ("HOME",) if name in os.environ}
         # Where no other worker's drills are counted for leftovers.
-        kept["TMPDIR"] = str(self.server.directory)
-        mine = {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "PGUSER": "postgres", "RESPALDO_LANG": language}
-        return {**kept, **mine}
+        directory = str(self.server.directory)
+        return shell_variables(PATH=path, PGUSER="postgres", RESPALDO_LANG=language, TMPDIR=directory)
 
     def run(self, *words: str, language: str = "en") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

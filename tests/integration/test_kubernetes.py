@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ContainerFactory
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, claimed_volume, postgres_set
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 SHOP = """
@@ -39,8 +40,7 @@ def postgres(kubernetes_cluster: KubernetesCluster) -> Iterator[PostgresPod]:
 
 
 def run(cluster: KubernetesCluster, program: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = {**keep, "PYTHONPATH": str(ROOT / "src"), "KUBECONFIG": str(cluster.kubeconfig), **variables}
+    environment = shell_variables(KUBECONFIG=str(cluster.kubeconfig), **variables)
     command = [sys.executable, *program]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
 

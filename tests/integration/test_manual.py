@@ -15,6 +15,7 @@ import pytest
 
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import PostgresPod
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
@@ -160,12 +161,9 @@ def make_reader(
     for name, script in scripts.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
-    keep = {name: os.environ[name] for name in ("HOME", "DOCKER_HOST", "LANG") if name in os.environ}
     environment = {
-        **keep,
-        **variables,
+        **shell_variables(**variables),
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
         "RESPALDO_LANG": language,
         "RESPALDO_SENDMAIL": str(programs / "sendmail"),
     }

@@ -17,6 +17,7 @@ from respaldo.cli.flat import build_parser
 from tests.conftest import DatabaseFactory
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import KubernetesCluster, postgres_set
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 TABLE = "CREATE TABLE usuarios (usuario_id int PRIMARY KEY, nombre text); INSERT INTO usuarios VALUES (1, 'Ana')"
@@ -48,15 +49,13 @@ class Person:
 
     def run(self, *words: str, status: int = 0) -> str:
         self.used |= {word for word in words if word.startswith("-")}
-        keep = {name: os.environ[name] for name in ("HOME", "DOCKER_HOST") if name in os.environ}
         done = subprocess.run(
             [sys.executable, str(ROOT / "backup_orchestrator.py"), *words],
             cwd=self.directory,
-            env={
-                **keep,
-                "PATH": f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
-                "RESPALDO_LANG": self.variables["RESPALDO_LANG"],
-            },
+            env=shell_variables(
+                PATH=f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
+                RESPALDO_LANG=self.variables["RESPALDO_LANG"],
+            ),
             input=f"1\n{self.yes}\n",
             capture_output=True,
             text=True,

@@ -19,6 +19,7 @@ from tests.contracts import CONTRACT
 from tests.integration.comparison import assert_description, assert_same_database, describe
 from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, RoundTrips, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
+from tests.rig.variables import shell_variables
 
 Shared = Callable[[int], PostgresContainer]
 BEFORE = """
@@ -51,11 +52,10 @@ def replace(trip: RoundTrip, name: str, *words: str) -> Ended:
 
 def run_flat(respaldo: Respaldo, *words: str, answers: str | None = None) -> Ended:
     """Run the documented command, with what a person would type on a pipe."""
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
     argv = [sys.executable, "backup_orchestrator.py", "--dir", str(respaldo.repository)]
     done = subprocess.run(
         [*argv, "--container", respaldo.container.name, *words],
-        cwd=ROOT, env={**keep, "RESPALDO_LANG": "en"}, input=answers or "", text=True, capture_output=True, timeout=200,
+        cwd=ROOT, env=shell_variables(RESPALDO_LANG="en"), input=answers or "", text=True, capture_output=True, timeout=200,
         check=False,
     )  # fmt: skip
     return Ended(status=done.returncode, out=done.stdout, err=done.stderr)

@@ -20,6 +20,7 @@ from tests.integration.comparison import assert_description, describe
 from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
 from tests.rig.embedded import EmbeddedPostgres
+from tests.rig.variables import shell_variables
 
 Shared = Callable[[int], PostgresContainer]
 NUMBER, REPLACE = "Number of the backup", "Replace"
@@ -50,8 +51,7 @@ def trip(kept: RoundTrip) -> Iterator[RoundTrip]:
 def argv_of(
     respaldo: Respaldo, flat: bool, *words: str, language: str = "en", terminal: str = "dumb"
 ) -> tuple[list[str], dict[str, str]]:
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
-    environment = {**keep, "RESPALDO_LANG": language, "PYTHONPATH": str(ROOT / "src"), "TERM": terminal}
+    environment = shell_variables(RESPALDO_LANG=language, TERM=terminal)
     place = ["--container", respaldo.container.name, *words]
     if flat:
         return [
@@ -272,9 +272,9 @@ class Elsewhere:
     trip: RoundTrip
 
     def restore(self, *words: str, answers: str = "", host: str = "") -> subprocess.CompletedProcess[str]:
-        kept = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/")}
-        mine = {"RESPALDO_LANG": "en", "PYTHONPATH": str(ROOT / "src"), "PGPASSWORD": self.server.password}
-        environment = {**kept, **mine, **self.server.variables}
+        path = f"{self.server.bin_directory}:{os.environ['PATH']}"
+        mine = shell_variables(PATH=path, RESPALDO_LANG="en", PGPASSWORD=self.server.password)
+        environment = {**mine, **self.server.variables}
         if host:
             environment["PGHOST"] = host
         argv = [sys.executable, "-m", "respaldo", "--repository", str(self.trip.respaldo.repository), "restore"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from respaldo.repository.records import BackupFacts, BackupType, Decision, Serie
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.conftest import ROOT
+from tests.rig.variables import shell_variables
 
 TARGETS = [
     TargetPath(instance=one, database=name) for one in ("pc", "pc_2") for name in ("app", "app_prod", "app-prod")
@@ -81,11 +81,10 @@ def root(original: Path, tmp_path: Path) -> Path:
 def run(
     root: Path, *words: str, flat: bool = False, module: Sequence[str] = ("respaldo",)
 ) -> subprocess.CompletedProcess[str]:
-    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     program = [sys.executable, "-m", *module, "--repository", str(root), "retain"]
     if flat:
         program = [sys.executable, "backup_orchestrator.py", "--dir", str(root)]
-    environment = {**keep, "RESPALDO_LANG": "en", "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    environment = shell_variables(RESPALDO_LANG="en", PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
     return subprocess.run(
         [*program, *words],
         cwd=ROOT,

@@ -36,6 +36,7 @@ from respaldo.repository.manifest import encode_manifest
 from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2025, 6, 2, 2, 0, tzinfo=UTC)
@@ -75,7 +76,7 @@ def write_backups(directory: Path, count: int, *, database: str = "pc_db", insta
 
 def run(directory: Path, *words: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the flat command as a person does, in a directory of its own."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "RESPALDO_LANG": "en", **(variables or {})}
+    environment = shell_variables(**{"HOME": str(directory), "RESPALDO_LANG": "en", **(variables or {})})
     command = [sys.executable, str(ROOT / "backup_orchestrator.py"), *words]
     return subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=120

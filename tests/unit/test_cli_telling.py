@@ -21,6 +21,7 @@ from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
+from tests.rig.variables import shell_variables
 from tests.unit.repositories import fill
 from tests.unit.test_cli_flat import ROOT, run, write_backups
 
@@ -43,12 +44,7 @@ def inbox() -> Iterator[Inbox]:
 
 
 def respaldo(directory: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "RESPALDO_LANG": "en",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
+    environment = shell_variables(HOME=str(directory), RESPALDO_LANG="en")
     command = [sys.executable, "-m", "respaldo", *words]
     return subprocess.run(
         command,
