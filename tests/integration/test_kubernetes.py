@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ContainerFactory
+from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, claimed_volume, postgres_set
 from tests.rig.variables import shell_variables
 
+Shared = Callable[[int], PostgresContainer]
 ROOT = Path(__file__).parents[2]
 SHOP = """
 CREATE TABLE usuarios (id int PRIMARY KEY, nombre text NOT NULL);
@@ -92,7 +93,7 @@ def test_flat_flags_take_a_pod_by_labels_and_by_name(postgres: PostgresPod, tmp_
 
 
 def test_claim_and_pod_lost_come_back_from_the_backup_here_and_in_docker(
-    kubernetes_cluster: KubernetesCluster, postgres_container: ContainerFactory, tmp_path: Path
+    kubernetes_cluster: KubernetesCluster, shared_postgres: Shared, tmp_path: Path
 ) -> None:
     rows = SHOP.replace("60000", "20000")
     with kubernetes_cluster.namespace() as namespace, ExitStack() as stack:
@@ -113,10 +114,11 @@ def test_claim_and_pod_lost_come_back_from_the_backup_here_and_in_docker(
         # Another server in the same place: its backups stand on one of its own (the restore's safety backup).
         assert again["instance"] == backup["instance"]
         assert again["base"] != backup["name"]
-    container = postgres_container(15)
-    words = ["restore", backup["name"], "--to", "en_docker", "--container", container.name, "--json"]
+    container = shared_postgres(15)
+    words = ["restore", backup["name"], "--to", namespace, "--container", container.name, "--json"]
     respaldo(pod, tmp_path, *words, RESPALDO_ENVIRONMENT="docker")
-    dump = container.pg_dump("--encoding=UTF8", database="en_docker").splitlines()
+    dump = container.pg_dump("--encoding=UTF8", database=namespace).splitlines()
+    container.psql(f'DROP DATABASE "{namespace}"', "postgres")
     assert sorted(line for line in dump if not line.startswith((b"\\restrict", b"\\unrestrict"))) == was
 
 

@@ -233,7 +233,8 @@ class ClaimedVolume:
         return f"{self.namespace}-{self.claim}"
 
     def make(self) -> None:
-        """Make volume and claim, the directory empty."""
+        """Make volume and claim, the directory empty, and wait until they are one another's: a scheduler that finds a
+        pod's claim unbound looks again only seconds later."""
         claim = {"namespace": self.namespace, "name": self.claim}
         spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": ""}
         directory = {"path": f"/var/tmp/{self.name}-{next(_numbers)}", "type": "DirectoryOrCreate"}
@@ -253,6 +254,8 @@ class ClaimedVolume:
             },
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim, "spec": wanted},
         )
+        place = ("pvc", self.claim, "--namespace", self.namespace)
+        self.cluster.wait_for("the claim", lambda: self.cluster.get(*place)["status"].get("phase") == "Bound", 60)
 
     def renew(self) -> None:
         """Once the claim is deleted, make it again, with another directory."""

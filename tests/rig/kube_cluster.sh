@@ -169,9 +169,10 @@ run_program() {
       --service-account-issuer=https://kubernetes.default.svc --service-cluster-ip-range=$SERVICES \
       --authorization-mode=Node,RBAC --kubelet-preferred-address-types=InternalIP --allow-privileged=true \
       --kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key" ;;
+    # What the binder of volumes misses, by two of its updates that meet, it sees again after this time.
     controller-manager) launch controller-manager "$KUBE" controller-manager --kubeconfig="$KUBECONFIG" \
       --secure-port=20257 --service-account-private-key-file="$pki/accounts.key" --root-ca-file="$pki/ca.crt" \
-      --use-service-account-credentials=true --leader-elect=false ;;
+      --use-service-account-credentials=true --leader-elect=false --pvclaimbinder-sync-period=1s ;;
     scheduler) launch scheduler "$KUBE" scheduler --kubeconfig="$KUBECONFIG" --secure-port=20259 --leader-elect=false ;;
     kubelet) launch kubelet "$KUBE" kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$KUBECONFIG" \
       --hostname-override=$NODE --node-ip=$NODE_IP --root-dir="$STATE/kubelet" ;;
