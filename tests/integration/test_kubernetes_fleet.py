@@ -160,10 +160,16 @@ def test_job_that_cannot_do_it_is_told_with_its_reason(
         (["--pod", "pendiente"], 40, "{0}.pendiente is not running (Pending)", "kubectl --namespace {0} describe pod"),
         (["--pod", "hecha"], 40, "{0}.hecha is not running (Completed)", "kubectl --namespace {0} describe pod"),
         (["--pod", "borrada"], 40, "{0}.borrada is not running (Terminating)", "kubectl --namespace {0} describe pod"),
-        (["--pod", "rota"], 30, "No such file or directory", ""),
+        (["--pod", "rota"], 30, "No such file or directory", "check that PostgreSQL runs in it"),
         (["--pod", "compras-0", "--namespace", "default"], 2, "is called compras-0", "--namespace {0}"),
         (["--pod", "rota", "--k8s-container", "otro"], 2, "there are: exportador, postgres", "--k8s-container NAME"),
-        (["--pod", "rota", "--k8s-container", "exportador"], 30, "psql", ""),
+        (["--pod", "rota", "--k8s-container", "exportador"], 30, "has no psql", "PostgreSQL with --k8s-container"),
+        (
+            ["--pod", "caida"],
+            40,
+            "{0}.caida is not running (",
+            "kubectl --namespace {0} logs caida --container postgres",
+        ),
     ],
 )
 def test_pod_that_cannot_be_meant_is_one_clear_line_with_the_way_out(

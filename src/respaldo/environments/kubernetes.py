@@ -121,7 +121,7 @@ class KubernetesEnvironment(Environment):
         if container is None:
             raise gone(instance.id)
         if container.state != "running":
-            raise not_running(instance.name, namespace, name, container.state)
+            raise not_running(instance.name, namespace, name, container_name, container.state)
         place = PodContainer(
             api=self._client(),
             instance=instance,
@@ -135,7 +135,7 @@ class KubernetesEnvironment(Environment):
         return KubernetesRunner(place, self._protocols)
 
     def describe_stopped(self, instance: Instance) -> EnvironmentFailedError:
-        namespace, name, _container = instance.id.split("/")
+        namespace, name, container = instance.id.split("/")
         if instance.state == NO_PRIMARY:
             return EnvironmentFailedError(
                 _("{name} has no primary at the moment").format(name=instance.name),
@@ -143,7 +143,7 @@ class KubernetesEnvironment(Environment):
                     namespace=namespace, pod=name
                 ),
             )
-        return not_running(instance.name, namespace, name, instance.state)
+        return not_running(instance.name, namespace, name, container, instance.state)
 
     def place(self) -> tuple[Api, str]:
         """Return the cluster's API, and the namespace where nothing else is said."""

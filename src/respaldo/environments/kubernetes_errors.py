@@ -96,11 +96,14 @@ def unreachable(cluster: Cluster, error: Exception) -> EnvironmentFailedError:
     )
 
 
-def not_running(name: str, namespace: str, pod: str, state: str) -> EnvironmentFailedError:
-    """Return the error for a pod that is there and cannot be used now."""
+def not_running(name: str, namespace: str, pod: str, container: str, state: str) -> EnvironmentFailedError:
+    """Return the error for a pod's container that is there and cannot be used now. One that ends by itself says why in
+    what it wrote; of others the cluster knows."""
+    has_ended = state in {"CrashLoopBackOff", "Error"}
     return EnvironmentFailedError(
         _("{name} is not running ({state})").format(name=name, state=state or "?"),
-        hint=f"kubectl --namespace {namespace} describe pod {pod}",
+        hint=f"kubectl --namespace {namespace} "
+        + (f"logs {pod} --container {container}" if has_ended else f"describe pod {pod}"),
     )
 
 

@@ -108,7 +108,9 @@ class KubernetesRunner(Runner):
             if error.status == 404:
                 raise gone(f"{place.namespace}/{place.pod}") from error
             if error.status == 400 and "not" in error.reason and "valid" not in error.reason:
-                raise not_running(self.instance.name, place.namespace, place.pod, error.reason) from error
+                raise not_running(
+                    self.instance.name, place.namespace, place.pod, place.container, error.reason
+                ) from error
             raise
         if upgraded.protocol not in protocols:
             upgraded.wire.close()

@@ -56,7 +56,9 @@ def find_tools(runner: Runner) -> Tools:
             _("{instance} is not a PostgreSQL image: it has no {programs} (image {image})").format(
                 instance=runner.instance.name, programs=", ".join(missing), image=runner.instance.image or "?"
             ),
-            hint=_("name the container that runs PostgreSQL with --container"),
+            hint=_("name the container that runs PostgreSQL with {flag}").format(
+                flag="--k8s-container" if runner.instance.environment == "kubernetes" else "--container"
+            ),
         )
     compressor = "zstd" if found.get("zstd") else "gzip" if found.get("gzip") else "cat"
     return Tools(
