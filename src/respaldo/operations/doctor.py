@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from respaldo.counting import count_tables
-from respaldo.errors import PostgresError
+from respaldo.errors import PostgresError, StorageError
 from respaldo.language import _, ngettext
 from respaldo.operations.proofs import newest_proofs
 from respaldo.postgres.databases import RESTORING
@@ -176,7 +176,9 @@ def _backups(
 ) -> Iterator[Symptom]:
     listing = repository.backups(target) if repository else None
     for damaged in listing.damaged if listing else ():
-        yield Symptom(state=State.BAD, text=damaged.error.message, remedy=damaged.error.hint or "respaldo check")
+        # What cannot be read may be whole: its hint says how to read it.
+        way = damaged.error.hint if isinstance(damaged.error, StorageError) else None
+        yield Symptom(state=State.BAD, text=damaged.error.message, remedy=way or "respaldo check")
     if repository is None or listing is None or not listing.manifests:
         yield Symptom(state=State.BAD, text=_("there is no backup yet"), remedy="respaldo backup")
         return
