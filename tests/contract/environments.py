@@ -24,6 +24,9 @@ from tests.rig.kube_cluster import KubernetesCluster
 
 IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15", "postgres:14", "postgres:13")
 
+#: The one that every test of the cluster uses: another would take its time to be brought there.
+POD_IMAGE = "postgres:15"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
@@ -88,13 +91,12 @@ def kubernetes_bench(
     cluster: KubernetesCluster, namespace: str, protocols: Sequence[str] = PROTOCOLS, **labels: str
 ) -> Iterator[Bench]:
     """A pod that idles, of a PostgreSQL image."""
-    image = _find_image() if cluster.is_own else "postgres:17"
-    cluster.load(image)
+    cluster.load(POD_IMAGE)
     name = f"contract-{secrets.token_hex(4)}"
     metadata = {"name": name, "labels": {"contract": "yes", **labels}}
     container = {
         "name": "postgres",
-        "image": image,
+        "image": POD_IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "3600"],
         "env": [{"name": "POSTGRES_PASSWORD", "value": "pässword with spaces"}],

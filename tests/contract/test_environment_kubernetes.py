@@ -15,15 +15,13 @@ from respaldo.environments.kubernetes import KubernetesEnvironment
 from respaldo.environments.kubernetes_process import V4
 from respaldo.environments.kubernetes_runner import PROTOCOLS
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
-from tests.contract.environments import Bench, kubernetes_bench
+from tests.contract.environments import POD_IMAGE, Bench, kubernetes_bench
 from tests.rig.kube_cluster import KubernetesCluster
-
-IMAGE = "postgres:17"
 
 
 @pytest.fixture(scope="module")
 def namespace(kubernetes_cluster: KubernetesCluster) -> Iterator[str]:
-    kubernetes_cluster.load(IMAGE)
+    kubernetes_cluster.load(POD_IMAGE)
     with kubernetes_cluster.namespace() as name:
         yield name
 
@@ -50,7 +48,7 @@ def pod(name: str, containers: Mapping[str, str], labels: Mapping[str, str] | No
             "containers": [
                 {
                     "name": container,
-                    "image": IMAGE,
+                    "image": POD_IMAGE,
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "3600"],
                     "env": [{"name": "WHO", "value": said}],
