@@ -14,6 +14,7 @@ import pytest
 
 from tests.contracts import CONTRACT
 from tests.rig.requirements import require
+from tests.unit.test_cli_flat import write_backups
 from tests.unit.test_cli_versions import ROOT, write_versions
 
 NAMES = ["before_migration", "antes_de_migrar", "third"]
@@ -101,3 +102,13 @@ def test_check_goes_on_where_one_file_cannot_be_read_and_keeps_no_verdict(tmp_pa
     assert [path.parent.name for path in sorted(directory.glob("pc_db/shop/*/proof-*"))] == sorted(
         {*NAMES, "fourth"} - {"third"}
     )
+
+
+def test_list_shows_the_other_targets_beside_one_that_cannot_be_read(tmp_path: Path) -> None:
+    directory = write_versions(tmp_path)
+    write_backups(directory, 1, database="other")
+    (directory / "pc_db/other").chmod(0)
+    done = respaldo(directory, "list", "--json")
+    assert done.returncode == 20, done.stderr
+    assert sorted(one["name"] for one in json.loads(done.stdout)) == sorted([*NAMES, "fourth"])
+    assert "pc_db/other" in done.stderr
