@@ -41,7 +41,7 @@ def postgres(kubernetes_cluster: KubernetesCluster) -> Iterator[PostgresPod]:
 
 
 def run(cluster: KubernetesCluster, program: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = shell_variables(KUBECONFIG=str(cluster.kubeconfig), **variables)
+    environment = shell_variables(**{"KUBECONFIG": str(cluster.kubeconfig), **variables})
     command = [sys.executable, *program]
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
 
