@@ -59,11 +59,12 @@ class App:
         state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
         return Path(state) / "respaldo" / hashlib.sha256(location.encode()).hexdigest()[:16]
 
-    def find_server(self, listen: Listener, *, any_database: bool = False) -> Server:
-        """Find the instance, connect, and tell what was found. ``any_database``: the one meant need not exist."""
+    def find_server(self, listen: Listener, *, any_database: bool = False, preferred: str = "") -> Server:
+        """Find the instance, connect, and tell what was found. ``any_database``: the one meant need not exist.
+        ``preferred``: the environment to look in where the settings mean none."""
         from respaldo.postgres.server import connect
 
-        environment, instance = self._find_instance()
+        environment, instance = self._find_instance(preferred)
         settings = self.settings
         overrides = self.connection_overrides(settings.database)
         server = connect(environment.open(instance), overrides, any_database=any_database)
@@ -275,8 +276,8 @@ class App:
                     return environment
         return detect(environments, forced)
 
-    def _find_instance(self) -> tuple[Environment, Instance]:
-        environment = self.find_environment()
+    def _find_instance(self, preferred: str) -> tuple[Environment, Instance]:
+        environment = self.find_environment(preferred)
         return environment, self._choose(environment)
 
     def _choose(self, environment: Environment) -> Instance:

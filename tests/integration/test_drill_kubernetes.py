@@ -115,7 +115,7 @@ def test_what_a_drill_killed_at_any_step_left_is_removed_by_the_next(backed: Bac
     backed.die_before("DELETE .*/secrets/")
     backed.die_before("+14")
     assert len(backed.left()) == 2
-    proof = backed.drill("base")
+    proof = backed.drill("base", "--disaster", "table-drop")
     assert proof["verdict"] == "proven", proof["findings"]
     backed.pod.cluster.wait_for("what the pods owned is gone", lambda: backed.left() == [])
 

@@ -65,9 +65,11 @@ def test_full_and_incremental_of_a_stateful_set_restore_to_what_it_was(postgres:
     )
     assert (incremental["type"], incremental["base"]) == ("incremental", full["name"])
     assert incremental["stored_bytes"] < full["stored_bytes"] / 4
-    for backup, expected in ((full, was), (incremental, postgres.contents())):
+    # The second into the cluster without a word of it: the backup is of there.
+    namespace = ["--namespace", postgres.namespace]
+    for backup, expected, words in ((full, was, place), (incremental, postgres.contents(), namespace)):
         to = f"de_{backup['type']}"
-        respaldo(postgres, tmp_path, "restore", backup["name"], "--to", to, *place, "--json")
+        respaldo(postgres, tmp_path, "restore", backup["name"], "--to", to, *words, "--json")
         assert postgres.contents(to) == expected
     # One table alone, beside the live one and in its place.
     postgres.psql("UPDATE usuarios SET nombre = 'perdido'")

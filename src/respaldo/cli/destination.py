@@ -45,7 +45,12 @@ def find_stranger(settings: Settings, server: Server, chosen: Manifest | Path) -
         return None
     if known and known == server.facts.system_identifier:
         return None
-    name = instance.id.rpartition(":")[0] if instance.environment == "local" else instance.name
+    name = instance.name
+    if instance.environment == "local":
+        name = instance.id.rpartition(":")[0]
+    if instance.environment == "kubernetes":
+        namespace, name, _container = instance.id.split("/")
+        name = f"{name} --namespace {namespace}"
     return Stranger(
         warning=_("{name} is of {source}; {found}, found by itself, is another server").format(
             name=chosen.name, source=chosen.target.instance, found=instance.name

@@ -85,10 +85,15 @@ def raise_first(output: Output, errors: Sequence[RespaldoError]) -> None:
 
 def hint_at_nothing(output: Output, settings: Settings) -> None:
     """Say what to do where there is no repository yet: nothing was backed up, or the directory is mistyped."""
-    place = Path(settings.repository)
-    if "://" not in settings.repository and not (place / REPOSITORY).exists():
+    place = Path(settings.repository).absolute()
+    if "://" in settings.repository or (place / REPOSITORY).exists():
+        return
+    above = next((parent for parent in place.parents[:3] if (parent / REPOSITORY).exists()), None)
+    if above is not None:
+        output.hint(_("{location} is inside a repository: -d {above}").format(location=place, above=above))
+    else:
         text = _("there is no repository in {location}: respaldo backup begins one; another directory is named by -d")
-        output.hint(text.format(location=place.absolute()))
+        output.hint(text.format(location=place))
 
 
 def print_table(

@@ -85,6 +85,10 @@ def run_guarded(command: Callable[[], Any]) -> int:
         return ended.exit_code
     except click.UsageError as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and any(error.option_name in one.opts for one in cli.params):
+            output.hint(
+                _("{option} goes before the command: respaldo {option} … list").format(option=error.option_name)
+            )
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         output.fail(InterruptedRunError(_("interrupted; nothing half-made is left")))

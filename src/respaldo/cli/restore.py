@@ -121,7 +121,8 @@ def restore_chosen(
     begun_s = app.clock.monotonic_s()
     with Progress(output, _("restoring")) as listen:
         try:
-            server = app.find_server(listen, any_database=True)
+            preferred = chosen.environment if isinstance(chosen, Manifest) else ""
+            server = app.find_server(listen, any_database=True, preferred=preferred)
         except (EnvironmentFailedError, UsageError) as error:
             error.hint = _hint_of_new_server(error.hint, chosen)
             raise
@@ -167,12 +168,19 @@ def restore_chosen(
 
 
 def _hint_of_new_server(hint: str | None, chosen: Manifest | Path) -> str | None:
-    """Add, where a backup of a container finds no server, the way to an empty one: its own may be gone for good."""
-    if isinstance(chosen, Path) or chosen.environment != "docker" or not chosen.server.get("image"):
+    """Add, where a backup of a container or a pod finds no server, the way to an empty one: its own may be gone."""
+    if isinstance(chosen, Path) or chosen.environment == "local" or not chosen.server.get("image"):
         return hint
-    way = _(
-        "{name} is of {instance}; if that server is gone: docker run -d --name NEW -e POSTGRES_PASSWORD=… {image}, "
-        "then restore with --container NEW --globals"
+    way = (
+        _(
+            "{name} is of {instance}; if that server is gone: docker run -d --name NEW -e POSTGRES_PASSWORD=… {image}, "
+            "then restore with --container NEW --globals"
+        )
+        if chosen.environment == "docker"
+        else _(
+            "{name} is of {instance}; if that pod is gone: start one of {image} by its manifest, then restore with "
+            "--pod NEW --globals"
+        )
     ).format(name=chosen.name, instance=chosen.target.instance, image=chosen.server["image"])
     return f"{hint}; {way}" if hint else way
 

@@ -53,7 +53,7 @@ def _restore_tables(output: Output, settings: Settings, flags: RestoreFlags, cho
     if flags.replace_table and not (flags.yes or confirm(_("Replace the rows of {names}?").format(names=names))):
         return
     with Progress(output, _("restoring")) as listen:
-        server = app.find_server(listen, any_database=True)
+        server = app.find_server(listen, any_database=True, preferred=chosen.environment)
         if not _is_meant(output, settings, server, chosen, flags):
             return
         if flags.replace_table and flags.is_safe:
@@ -97,7 +97,7 @@ def _restore_rows(output: Output, settings: Settings, flags: RestoreFlags, chose
     database = flags.to or chosen.target.database
     reader = app.open_repository().reader(chosen.target, chosen.name)
     with Progress(output, _("restoring")) as listen:
-        server = app.find_server(listen, any_database=True)
+        server = app.find_server(listen, any_database=True, preferred=chosen.environment)
         if flags.dry_run:
             if flags.as_json:
                 tables = [table_of(series) for series in reader.series if series.head]
