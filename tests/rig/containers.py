@@ -63,8 +63,9 @@ class PostgresContainer:
         return self.exec(argv, sql.encode()).stdout.decode().removesuffix("\n")
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
-        """Return what the container's own ``pg_dump`` writes."""
-        return self.exec(["pg_dump", "-U", self.user, "-d", database or self.database, *options]).stdout
+        """Return what the container's own ``pg_dump`` writes, whatever timeout the database's settings set."""
+        argv = ["pg_dump", "-U", self.user, "-d", database or self.database, *options]
+        return self.exec(argv, environment={"PGOPTIONS": "-c statement_timeout=0"}).stdout
 
     def pg_restore(self, archive: bytes, *options: str, database: str | None = None) -> None:
         """Hand an archive to the container's own ``pg_restore``."""
