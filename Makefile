@@ -17,6 +17,7 @@ CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 ARGS ?=
 # Tests wait for servers more than they compute. JOBS=0 runs them one after another, in this process.
 JOBS ?= 3
+TESTS = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE
@@ -43,11 +44,11 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@touch $@
 
 test: $(INSTALLED) ## run every test that this machine can run, and say which it could not, and why
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
+	$(BIN)/python $(TESTS)
 
 coverage: $(INSTALLED) ## run the tests, and show which lines of the program none of them reached
 	@mkdir -p build && rm -f build/coverage*
-	@status=0; $(BIN)/coverage run -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS) || status=$$?; \
+	@status=0; $(BIN)/coverage run $(TESTS) || status=$$?; \
 	$(BIN)/coverage combine --quiet; $(BIN)/coverage report --show-missing; exit $$status
 
 images: ## bring up the PostgreSQL images that the tests use: those the engine lacks (root, mmdebstrap)

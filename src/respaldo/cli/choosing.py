@@ -8,8 +8,8 @@ from pathlib import Path
 from respaldo.app import App
 from respaldo.catalog.strategy import Reason
 from respaldo.cli.asking import ask_backup
-from respaldo.cli.list import raise_first, read_backups, read_proofs
-from respaldo.cli.printing import Output
+from respaldo.cli.list import read_backups, read_proofs
+from respaldo.cli.printing import Output, raise_first
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _

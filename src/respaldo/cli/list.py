@@ -11,9 +11,9 @@ from respaldo.app import App
 from respaldo.catalog.labels import labels_of, version_of
 from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings
-from respaldo.cli.printing import Output, format_table
+from respaldo.cli.printing import Output, format_table, raise_first
 from respaldo.config.settings import Settings
-from respaldo.errors import DamagedError, RepositoryError, RespaldoError, StorageError
+from respaldo.errors import DamagedError, RepositoryError, StorageError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.operations.versions import LabelledBackup
@@ -73,14 +73,6 @@ def run_list_command(output: Output, settings: Settings, *, as_json: bool) -> li
         hint_at_nothing(output, settings)
     raise_first(output, [*(one.error for one in damaged), *unlabelled])
     return manifests
-
-
-def raise_first(output: Output, errors: Sequence[RespaldoError]) -> None:
-    """Warn of all of these but the first, which is raised; nothing where there are none."""
-    for other in errors[1:]:
-        output.warn(other.message)
-    if errors:
-        raise errors[0]
 
 
 def hint_at_nothing(output: Output, settings: Settings) -> None:

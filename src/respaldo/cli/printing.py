@@ -67,6 +67,14 @@ class Output:
         return f"\033[{color}m{text}\033[0m" if self.has_color else text
 
 
+def raise_first(output: Output, errors: Sequence[RespaldoError]) -> None:
+    """Warn of all of these but the first, which is raised; nothing where there are none."""
+    for other in errors[1:]:
+        output.warn(other.message)
+    if errors:
+        raise errors[0]
+
+
 class Progress:
     """Shows events: a bar on a terminal, one line a phase elsewhere. Leaving the ``with`` block takes the bar away."""
 

@@ -10,6 +10,7 @@ from respaldo.metrics.recovery import RecoveryStatistics
 from respaldo.repository.manifest import format_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from respaldo.catalog.retention import Verdict
@@ -77,11 +78,7 @@ def retention_document(plan: RetentionPlan) -> dict[str, Any]:
             "reasons": [reason.value for reason in verdict.reasons],
         }
 
-    return {
-        **target_document(plan.target),
-        "freed_bytes": plan.freed_bytes,
-        "verdicts": [*map(describe, plan.verdicts)],
-    }
+    return _plan(plan, map(describe, plan.verdicts))
 
 
 def prune_document(plan: PrunePlan) -> dict[str, Any]:
@@ -95,11 +92,7 @@ def prune_document(plan: PrunePlan) -> dict[str, Any]:
             "reasons": [reason.value for reason in verdict.reasons],
         }
 
-    return {
-        **target_document(plan.target),
-        "freed_bytes": plan.freed_bytes,
-        "verdicts": [*map(describe, plan.verdicts)],
-    }
+    return _plan(plan, map(describe, plan.verdicts))
 
 
 def delivery_document(one: Delivery) -> dict[str, Any]:
@@ -193,6 +186,10 @@ def summary_document(one: TargetSummary) -> dict[str, Any]:
             "at": _optional(one.next_run),
         },
     }
+
+
+def _plan(plan: RetentionPlan | PrunePlan, verdicts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {**target_document(plan.target), "freed_bytes": plan.freed_bytes, "verdicts": [*verdicts]}
 
 
 def _optional(instant: datetime | None) -> str | None:

@@ -155,9 +155,11 @@ def restore_chosen(
         if flags.with_roles and isinstance(chosen, Manifest):
             created = _create_roles(app, server, chosen, role_map, output)
         safety: list[Manifest] = []
-        save = (
-            (lambda: safety.append(save_live(app, server, plan.database, output))) if flags.is_safe else (lambda: None)
-        )
+
+        def save() -> None:
+            if flags.is_safe:
+                safety.append(save_live(app, server, plan.database, output))
+
         try:
             restored = execute_restore(server, source, replace(plan, problems=()), listen=listen, save=save)
         except BaseException:

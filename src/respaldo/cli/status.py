@@ -9,9 +9,8 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import say_undelivered, write_metrics_file
-from respaldo.cli.list import raise_first
 from respaldo.cli.options import json_option, load_settings, setting_options
-from respaldo.cli.printing import Output, format_table
+from respaldo.cli.printing import Output, format_table, raise_first
 from respaldo.cli.reports import status_document
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, StaleError

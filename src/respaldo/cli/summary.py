@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.list import describe_proof, hint_at_nothing, raise_first
+from respaldo.cli.list import describe_proof, hint_at_nothing
 from respaldo.cli.options import json_option, load_settings, setting_options
-from respaldo.cli.printing import LABEL_WIDTH, Output, format_table
+from respaldo.cli.printing import LABEL_WIDTH, Output, format_table, raise_first
 from respaldo.cli.reports import summary_document
 from respaldo.cli.retain import CATEGORIES, RETENTION, describe_removal
 from respaldo.config.settings import Settings

@@ -9,9 +9,9 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.documents import branch_document, labelled_document, tag_document
-from respaldo.cli.list import describe_proof, hint_at_nothing, raise_first, read_proofs
+from respaldo.cli.list import describe_proof, hint_at_nothing, read_proofs
 from respaldo.cli.options import json_option, load_settings, setting_options
-from respaldo.cli.printing import Output, format_table
+from respaldo.cli.printing import Output, format_table, raise_first
 from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
@@ -21,9 +21,10 @@ from respaldo.operations.versions import (
     list_branches,
     list_labelled,
     list_tags,
+    read_labelled,
     select_versions,
 )
-from respaldo.repository.records import TargetPath
+from respaldo.repository.records import DamagedBackup, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.units import format_count, format_size
 
@@ -190,7 +191,7 @@ def run_list_versions_command(
 ) -> None:
     """Print the versions; what ``version list`` and ``--list-versions`` both do."""
     repository, targets = open_targets(settings)
-    backups = list_labelled(repository, targets) if repository is not None else []
+    backups, damaged = read_labelled(repository, targets) if repository is not None else ([], [])
     chosen = select_versions(backups, branch=branch, tag=tag, limit=limit)
     if as_json:
         output.print_json([labelled_document(one) for one in chosen])
@@ -198,15 +199,17 @@ def run_list_versions_command(
         print(_("No versions found in {directory}").format(directory=settings.repository))
     else:
         print(_table(chosen))
-    _conclude(output, settings, repository, targets)
+    _conclude(output, settings, repository, damaged)
 
 
-def _conclude(output: Output, settings: Settings, repository: Repository | None, targets: Sequence[TargetPath]) -> None:
+def _conclude(
+    output: Output, settings: Settings, repository: Repository | None, damaged: Sequence[DamagedBackup]
+) -> None:
     """Raise the error of a backup that is not among those shown, since it cannot be read; hint where there is none."""
     if repository is None:
         hint_at_nothing(output, settings)
     else:
-        raise_first(output, [one.error for target in targets for one in repository.backups(target).damaged])
+        raise_first(output, [one.error for one in damaged])
 
 
 def _table(chosen: Sequence[LabelledBackup]) -> str:
@@ -263,6 +266,7 @@ def run_branches_command(output: Output, settings: Settings, *, as_json: bool) -
     """Print the branches; what ``version branches`` and ``--list-branches`` both do."""
     repository, targets = open_targets(settings)
     found = list_branches(repository, targets) if repository is not None else []
+    damaged = [one for target in targets for one in repository.backups(target).damaged] if repository else []
     if as_json:
         output.print_json([branch_document(one) for one in found])
     elif not found:
@@ -276,15 +280,16 @@ def run_branches_command(output: Output, settings: Settings, *, as_json: bool) -
             row = [one.name, format_count(one.count), newest, str(one.following)]
             rows.append([*row, str(one.target)] if several else row)
         print(format_table(rows))
-    _conclude(output, settings, repository, targets)
+    _conclude(output, settings, repository, damaged)
 
 
 def run_tags_command(output: Output, settings: Settings, *, as_json: bool) -> None:
     """Print the tags; what ``version tags`` and ``--list-tags`` both do."""
     repository, targets = open_targets(settings)
-    found = list_tags(list_labelled(repository, targets)) if repository is not None else {}
+    backups, damaged = read_labelled(repository, targets) if repository is not None else ([], [])
+    found = list_tags(backups)
     if as_json:
-        output.print_json([tag_document(tag, backups) for tag, backups in found.items()])
+        output.print_json([tag_document(tag, tagged) for tag, tagged in found.items()])
     elif not found:
         print(_("No tags found in {directory}").format(directory=settings.repository))
     else:
@@ -297,8 +302,8 @@ def run_tags_command(output: Output, settings: Settings, *, as_json: bool) -> No
                 f"{one.manifest.started.astimezone():%Y-%m-%d %H:%M}",
                 str(one.manifest.target),
             ]
-            for tag, backups in found.items()
-            for one in backups
+            for tag, tagged in found.items()
+            for one in tagged
         ]
         print(format_table(rows))
-    _conclude(output, settings, repository, targets)
+    _conclude(output, settings, repository, damaged)

@@ -148,11 +148,11 @@ class DockerEnvironment(Environment):
             return False
         if state not in {"created", "exited"}:
             return True
+        if (entry.get("Labels") or {}).get(ONE_OFF_LABEL) == "True":
+            return False
         try:
             details: dict[str, Any] = client.inspect_container(entry["Id"])
         except NotFound:  # removed since it was listed
-            return False
-        if (entry.get("Labels") or {}).get(ONE_OFF_LABEL) == "True":
             return False
         has_failed = bool(details["State"].get("ExitCode") or details["State"].get("Error"))
         policy = (details["HostConfig"].get("RestartPolicy") or {}).get("Name")

@@ -35,7 +35,7 @@ from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
 from respaldo.operations.proofs import newest_proofs
 from respaldo.repository.labels import MAX_TAGS, BackupLabels, Labels, Rollback
-from respaldo.repository.records import BackupType, Manifest, TargetPath
+from respaldo.repository.records import BackupType, DamagedBackup, Manifest, TargetPath
 from respaldo.repository.repository import Repository
 
 
@@ -184,11 +184,21 @@ def read_rollbacks(repository: Repository, targets: Iterable[TargetPath]) -> lis
 
 def list_labelled(repository: Repository, targets: Iterable[TargetPath]) -> list[LabelledBackup]:
     """Return every backup of these targets with what it is called, the oldest first."""
-    found = []
+    return read_labelled(repository, targets)[0]
+
+
+def read_labelled(
+    repository: Repository, targets: Iterable[TargetPath]
+) -> tuple[list[LabelledBackup], list[DamagedBackup]]:
+    """Return what ``list_labelled`` does, and the backups that cannot be read."""
+    found: list[LabelledBackup] = []
+    damaged: list[DamagedBackup] = []
     for target in targets:
         labels = repository.labels(target).read()
-        found += [_labelled(labels, manifest) for manifest in repository.backups(target).manifests]
-    return sorted(found, key=lambda one: (one.manifest.started, one.manifest.name))
+        listing = repository.backups(target)
+        found += [_labelled(labels, manifest) for manifest in listing.manifests]
+        damaged += listing.damaged
+    return sorted(found, key=lambda one: (one.manifest.started, one.manifest.name)), damaged
 
 
 def select_versions(
