@@ -15,7 +15,7 @@ Shape: TypeAlias = "str | dict[str, Shape]"
 """A type as the page writes it, or the keys of an object. A key ends in ``?`` where its object may be null, in ``[]``
 where it is a list of objects."""
 
-_PLAIN = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+_PLAIN: dict[str, type | tuple[type, ...]] = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
 
 
 class Contract:
@@ -108,7 +108,7 @@ def _is_plain(kind: str, value: Any) -> bool:
     if kind == "version":
         return isinstance(value, str) and Version.parse(value) is not None
     assert kind in _PLAIN, f"the page has no type {kind}"
-    return isinstance(value, _PLAIN[kind]) and isinstance(value, bool) == (kind == "boolean")  # type: ignore[arg-type]
+    return isinstance(value, _PLAIN[kind]) and isinstance(value, bool) == (kind == "boolean")
 
 
 CONTRACT = Contract()

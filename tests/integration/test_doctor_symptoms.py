@@ -21,7 +21,8 @@ from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig import embedded
 from tests.rig.requirements import require
-from tests.unit.test_cli_flat import ROOT, write_backups
+from tests.unit.manifests import write_backups
+from tests.unit.test_cli_flat import ROOT
 
 # max_locks_per_transaction * max_connections: 100 locks, for tables that need 2 each.
 SMALL = {"max_locks_per_transaction": "10", "max_connections": "10", "max_wal_senders": "0"}

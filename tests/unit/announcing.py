@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from respaldo.clock import FixedClock
 from respaldo.errors import NotificationError, PostgresError
@@ -13,10 +14,10 @@ from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Operation
 from respaldo.operations.announcing import Announcer, Policy
 from respaldo.operations.notices import Outcome
-from respaldo.repository.manifest import encode_manifest
-from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
+from respaldo.repository.records import Decision, TargetPath, Totals
 from respaldo.repository.repository import Repository
 from respaldo.storage.memory import MemoryStorage
+from tests.unit.manifests import make_manifest, write_manifest
 
 START = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 TARGET = TargetPath(instance="pc_db", database="pc_db")
@@ -48,42 +49,32 @@ class FakeChannel:
 class World:
     """A repository, a clock, and somebody who is told."""
 
-    def __init__(self, **policy: object) -> None:
+    def __init__(self, **policy: Any) -> None:
         self.clock = FixedClock(START)
         self.storage = MemoryStorage()
         self.repository = Repository.open_or_create(self.storage, self.clock)
         self.channel = FakeChannel()
-        self.policy = replace(Policy(channels=(self.channel,), zone=UTC), **policy)  # type: ignore[arg-type]
+        self.policy = replace(Policy(channels=(self.channel,), zone=UTC), **policy)
 
     @property
     def announcer(self) -> Announcer:
         """A new one each time: every run is a process of its own."""
         return Announcer(self.storage, self.policy, clock=self.clock, send=_at_once)
 
-    def succeed(self, target: TargetPath = TARGET, **changes: object) -> list[Delivery]:
+    def succeed(self, target: TargetPath = TARGET, **changes: Any) -> list[Delivery]:
         now = self.clock.now()
-        manifest = Manifest(
+        manifest = make_manifest(
+            now,
             name=f"backup_{now:%Y%m%d_%H%M%S}",
             uid=f"{int(now.timestamp()):032x}",
-            type=BackupType.FULL,
-            base=None,
-            base_uid=None,
-            prefix="",
             target=target,
-            started=now,
             finished=now + timedelta(minutes=2),
-            environment="docker",
-            tool_version="0.1.0",
             decision=Decision(code="no-full", text="there is no full"),
-            server={},
             totals=Totals(tables=3, rows=9, raw_bytes=1_400_000_000, stored_bytes=5_900_000),
-            objects=(),
-            warnings=(),
         )
-        path = f"{target.instance}/{target.database}/{manifest.name}/manifest.json"
-        self.storage.put(path, encode_manifest(manifest))
+        write_manifest(self.storage, manifest)
         outcome = Outcome(operation=Operation.BACKUP, at=now, target=str(target), manifest=manifest, seconds=125.0)
-        return self.announcer.tell([replace(outcome, **changes)])  # type: ignore[arg-type]
+        return self.announcer.tell([replace(outcome, **changes)])
 
     def fail(self, target: str = str(TARGET), reason: str = "the server refused") -> list[Delivery]:
         error = PostgresError(reason, hint="start it")

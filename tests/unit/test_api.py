@@ -13,7 +13,7 @@ import pytest
 from respaldo import api
 from respaldo.clock import FixedClock
 from respaldo.events import Event
-from tests.unit.test_cli_flat import write_backups
+from tests.unit.manifests import write_backups
 
 ROOT = Path(__file__).parents[2]
 

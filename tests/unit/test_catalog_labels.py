@@ -48,12 +48,13 @@ from respaldo.repository.labels import (
     encode_labels,
 )
 from respaldo.repository.lock import Lease
-from respaldo.repository.manifest import encode_manifest, seal
-from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
+from respaldo.repository.manifest import seal
+from respaldo.repository.records import Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
 from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
+from tests.unit.manifests import make_manifest, write_manifest
 
 TARGET = TargetPath(instance="pc_db", database="pc_db")
 START = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
@@ -63,26 +64,15 @@ POLICY = RetentionPolicy(daily=0, weekly=0, monthly=0, full=0, zone=UTC)
 
 def commit(storage: Storage, number: int, *, name: str | None = None, base: Manifest | None = None) -> Manifest:
     """Write a manifest alone: labels and retention need no more."""
-    manifest = Manifest(
+    manifest = make_manifest(
+        START + timedelta(days=number),
+        base=base,
         name=name or f"b{number}",
         uid=f"{number:032x}",
-        type=BackupType.INCREMENTAL if base else BackupType.FULL,
-        base=base.name if base else None,
-        base_uid=base.uid if base else None,
-        prefix="",
         target=TARGET,
-        started=START + timedelta(days=number),
-        finished=START + timedelta(days=number, minutes=1),
-        environment="docker",
-        tool_version="0.1.0",
-        decision=Decision(code="no-full", text=""),
-        server={},
         totals=Totals(stored_bytes=1000 + number),
-        objects=(),
-        warnings=(),
     )
-    storage.put(f"pc_db/pc_db/{manifest.name}/manifest.json", encode_manifest(manifest))
-    return manifest
+    return write_manifest(storage, manifest)
 
 
 @pytest.fixture

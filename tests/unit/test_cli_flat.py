@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,51 +27,14 @@ from respaldo.cli.flat_sense import ACTIONS, action_of, flag_of, require_sense
 from respaldo.cli.labelling import label_request
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command
-from respaldo.clock import FixedClock
 from respaldo.config.dotenv import load_dotenv, parse_dotenv, read_dotenv, with_dotenv
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
-from respaldo.operations.versions import LabelRequest, label_backup
-from respaldo.repository.manifest import encode_manifest
-from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
-from respaldo.repository.repository import Repository
-from respaldo.storage.directory import DirectoryStorage
+from respaldo.operations.versions import LabelRequest
 from tests.rig.variables import shell_variables
+from tests.unit.manifests import START, write_backups
 
 ROOT = Path(__file__).parents[2]
-START = datetime(2025, 6, 2, 2, 0, tzinfo=UTC)
-
-
-def write_backups(directory: Path, count: int, *, database: str = "pc_db", instance: str = "pc_db") -> list[Manifest]:
-    """Write manifests with versions 1.0.0-main.1 and on, and a tag on the first."""
-    clock = FixedClock(START)
-    storage = DirectoryStorage(directory)
-    repository = Repository.open_or_create(storage, clock)
-    manifests = []
-    for number in range(1, count + 1):
-        manifest = Manifest(
-            name=f"b{number}",
-            uid=f"{number:032x}",
-            type=BackupType.FULL,
-            base=None,
-            base_uid=None,
-            prefix="",
-            target=TargetPath(instance=instance, database=database),
-            started=START + timedelta(days=number),
-            finished=START + timedelta(days=number, minutes=1),
-            environment="docker",
-            tool_version="0.1.0",
-            decision=Decision(code="no-full", text=""),
-            server={"version": "15.4", "version_num": "150004", "system_identifier": "1"},
-            totals=Totals(tables=3, rows=9, raw_bytes=1000 * number, stored_bytes=100 * number),
-            objects=(),
-            warnings=(),
-        )
-        storage.put(f"{instance}/{database}/{manifest.name}/manifest.json", encode_manifest(manifest))
-        manifests.append(manifest)
-        tags = ("stable",) if number == 1 else ()
-        label_backup(repository, manifest, LabelRequest(branch="main", tags=tags, description=f"the {number}."))
-    return manifests
 
 
 def run(directory: Path, *words: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.rig.variables import shell_variables
-from tests.unit.test_cli_flat import write_backups
-
-
-def respaldo(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "respaldo", *words]
-    environment = shell_variables(HOME=str(directory), RESPALDO_LANG="en")
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+from tests.unit.command import respaldo
+from tests.unit.manifests import write_backups
 
 
 @pytest.mark.parametrize("option", ["-d", "--repository", "--quiet"])

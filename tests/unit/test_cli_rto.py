@@ -13,8 +13,8 @@ from respaldo.clock import SystemClock
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.unit.test_cli_flat import write_backups
-from tests.unit.test_cli_telling import respaldo
+from tests.unit.command import respaldo
+from tests.unit.manifests import write_backups
 
 
 @pytest.fixture(scope="module")

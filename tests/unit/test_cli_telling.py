@@ -21,9 +21,10 @@ from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
-from tests.rig.variables import shell_variables
+from tests.unit.command import respaldo
+from tests.unit.manifests import write_backups
 from tests.unit.repositories import fill
-from tests.unit.test_cli_flat import ROOT, run, write_backups
+from tests.unit.test_cli_flat import ROOT, run
 
 SECRETS = {
     "RESPALDO_SMTP_PASSWORD": "planted-smtp-password",
@@ -41,20 +42,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def inbox() -> Iterator[Inbox]:
     with http_server() as inbox:
         yield inbox
-
-
-def respaldo(directory: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = shell_variables(HOME=str(directory), RESPALDO_LANG="en")
-    command = [sys.executable, "-m", "respaldo", *words]
-    return subprocess.run(
-        command,
-        cwd=directory,
-        env={**environment, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def test_status_is_a_probe(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from tests.contracts import CONTRACT
 from tests.rig.requirements import require
-from tests.unit.test_cli_flat import write_backups
-from tests.unit.test_cli_versions import ROOT, write_versions
+from tests.rig.variables import shell_variables
+from tests.unit.manifests import write_backups
+from tests.unit.test_cli_versions import write_versions
 
 NAMES = ["before_migration", "antes_de_migrar", "third"]
 
@@ -37,7 +38,7 @@ def respaldo(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
         require("root", None if shutil.which("setpriv") else "no setpriv")
         dropped = "-dac_override,-dac_read_search"
         argv = ["setpriv", "--inh-caps", dropped, "--bounding-set", dropped, *argv]
-    environment = {"PATH": os.environ["PATH"], "RESPALDO_LANG": "en", "PYTHONPATH": str(ROOT / "src")}
+    environment = shell_variables(RESPALDO_LANG="en")
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 

@@ -14,7 +14,8 @@ import pytest
 from respaldo.errors import HookFailedError, PostgresError
 from respaldo.operations.hooks import Hooks, run_hooked
 from respaldo.postgres.server import Server
-from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
+from respaldo.repository.records import Manifest, TargetPath
+from tests.unit.manifests import make_manifest
 
 TARGET = TargetPath(instance="pc_db", database="shop")
 START = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
@@ -23,24 +24,7 @@ NOWHERE = cast(Server, None)
 
 
 def manifest() -> Manifest:
-    return Manifest(
-        name="b1",
-        uid="1" * 32,
-        type=BackupType.FULL,
-        base=None,
-        base_uid=None,
-        prefix="",
-        target=TARGET,
-        started=START,
-        finished=START + timedelta(seconds=3),
-        environment="docker",
-        tool_version="0.1.0",
-        decision=Decision(code="no-full", text=""),
-        server={},
-        totals=Totals(tables=3, rows=9, raw_bytes=1000, stored_bytes=100),
-        objects=(),
-        warnings=(),
-    )
+    return make_manifest(START, target=TARGET, finished=START + timedelta(seconds=3))
 
 
 def fail() -> Manifest:

@@ -21,15 +21,15 @@ from respaldo.operations.runs import RunRecord, record_run
 from respaldo.operations.schedules import put_schedule
 from respaldo.operations.summary import Amount, SummaryPolicy, TargetSummary, summarize
 from respaldo.operations.versions import LabelRequest, label_backup
-from respaldo.repository.manifest import encode_manifest
 from respaldo.repository.proof import Proof, ProofKind, Verdict
-from respaldo.repository.records import BackupType, Decision, Manifest, TargetPath, Totals
+from respaldo.repository.records import BackupType, Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
 from respaldo.schedule.expression import parse_when
 from respaldo.schedule.plan import Schedule, Trigger
 from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
+from tests.unit.manifests import make_manifest, write_manifest
 
 # A Sunday that is the first of a month.
 ROOT = Path(__file__).parents[2]
@@ -47,27 +47,16 @@ class Target:
         self.path = TargetPath(instance="pc_db", database="pc_db")
 
     def commit(self, day: int, *, base: Manifest | None = None, stored: int = 100, raw: int = 1000) -> Manifest:
-        started = START + timedelta(days=day)
-        manifest = Manifest(
+        manifest = make_manifest(
+            START + timedelta(days=day),
+            base=base,
             name=f"d{day}",
             uid=f"{day:032x}",
-            type=BackupType.INCREMENTAL if base else BackupType.FULL,
-            base=base.name if base else None,
-            base_uid=base.uid if base else None,
-            prefix="",
             target=self.path,
-            started=started,
-            finished=started + timedelta(minutes=1),
-            environment="docker",
-            tool_version="0.1.0",
-            decision=Decision(code="no-full", text=""),
             server={"version_num": "150004", "system_identifier": "1"},
             totals=Totals(raw_bytes=raw, stored_bytes=stored),
-            objects=(),
-            warnings=(),
         )
-        self.storage.put(f"pc_db/pc_db/{manifest.name}/manifest.json", encode_manifest(manifest))
-        return manifest
+        return write_manifest(self.storage, manifest)
 
     def prove(self, manifest: Manifest, verdict: Verdict, made: datetime) -> None:
         proof = Proof(uid=manifest.uid, kind=ProofKind.DRILL, verdict=verdict, made=made, tool_version="0.1.0")
