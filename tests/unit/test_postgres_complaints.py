@@ -7,6 +7,9 @@ import pytest
 from respaldo.postgres.archive import failed_statements
 from respaldo.postgres.complaints import explain
 
+WENT = "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n"
+LOST = "connection to server was lost\n"
+
 
 @pytest.mark.parametrize(
     ("said", "state"),
@@ -37,6 +40,22 @@ def test_complaint_about_the_server_s_own_state_is_known_as_one(said: str, state
 )
 def test_such_words_in_the_user_s_own_rows_and_statements_are_none(said: str) -> None:
     assert not explain("pg_restore", said.encode()).tells_of_server
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"FATAL:  57P01: terminating connection\nLOCATION:  postgres.c:3320\n{WENT}{LOST}", "terminating connection"),
+        (f"COPY data transfer failed: {WENT}{WENT}{LOST}", "server closed the connection unexpectedly"),
+        ('pg_dump: error: query failed: ERROR:  snapshot "00000003-1" does not exist', 'snapshot "00000003-1" does'),
+        ('pg_dump: error: query failed: ERROR:  invalid snapshot identifier: "0000-1"', "invalid snapshot identifier"),
+        ("pg_dump: error: query failed: server closed the connection unexpectedly\n\tThis", "query failed: server"),
+    ],
+)
+def test_lost_session_is_told_in_the_server_s_words_with_a_hint(said: str, told: str) -> None:
+    error = explain("psql", said.encode())
+    assert told in str(error)
+    assert error.hint
 
 
 def test_statements_that_failed_are_told_apart() -> None:

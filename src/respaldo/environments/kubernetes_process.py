@@ -109,7 +109,6 @@ class KubernetesProcess(Process):
             for begin in range(0, len(view), MESSAGE_BYTES):
                 self._check_input()
                 self._send(view[begin : begin + MESSAGE_BYTES])
-            self._check_input()
         except OSError as error:
             self._end_input()
             self._read_ahead(AHEAD_S)

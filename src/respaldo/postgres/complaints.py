@@ -11,6 +11,8 @@ from respaldo.language import _
 # A code has a digit: "ERROR" itself, after a line's number, is none.
 _CODED = re.compile(r"\b\w+:\s+(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.*)")
 _SEVERE = re.compile(r"(?:ERROR|FATAL|PANIC|error|fatal):\s+()(.*)")
+# Without a severity, where the server went before it could say why; psql's last line only says that it could not go on.
+_CLOSED = re.compile(r"()(server closed the connection unexpectedly)$")
 # What pg_restore, and a client that could not connect, tell in words alone; in another language it stays unknown.
 _STATES = (
     (re.compile(r"(?:No space left on device|Disk quota exceeded)$"), "53100"),
@@ -44,7 +46,7 @@ def _complaint(text: str) -> tuple[str, str]:
     """Return the SQLSTATE, if told, and the first line that names a fault with its DETAIL, or the last line."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        match = _CODED.search(line) or _SEVERE.search(line)
+        match = _CODED.search(line) or _SEVERE.search(line) or _CLOSED.search(line)
         if match:
             detail = next(
                 (following for following in lines[number + 1 : number + 3] if following.startswith("DETAIL")), ""
@@ -54,12 +56,17 @@ def _complaint(text: str) -> tuple[str, str]:
 
 
 def _hint(text: str) -> str | None:
+    snapshot_went = _("the session that held the backup's snapshot was ended: the server's log tells why; try again")
     rules = (
         ("password authentication failed", _("set the right user with --user and its password in RESPALDO_PASSWORD")),
         ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
         ('role "', _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
         ('database "', _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
         ("unsupported startup parameter", _("a connection pooler stands there: connect to the server itself")),
+        ('snapshot "', snapshot_went),
+        ("invalid snapshot", snapshot_went),
+        ("terminating connection", _("somebody ended the session: the server's log tells more; try again")),
+        ("closed the connection", _("the server's log tells why it ended the session; try again")),
         ("starting up", _("the server is starting: try again in a moment")),
         ("in recovery mode", _("the server is recovering from a crash: try again in a moment")),
         ("No such file or directory", _("no server answers there: check that PostgreSQL runs in it")),
