@@ -53,6 +53,7 @@ OTHER_VARIABLES = {
     "KUBECONFIG": N_("path of the kubeconfig, for Kubernetes"),
     "TZ": N_("the machine's time zone, where it is not that of /etc/localtime"),
     "XDG_CONFIG_HOME": N_("where systemd's units of a user lie, in place of ~/.config"),
+    "XDG_DATA_HOME": N_("where systemd keeps when a user's timers ran last, in place of ~/.local/share"),
     "XDG_STATE_HOME": N_("where schedules and their runs are kept when the repository is not a directory"),
     "KUBERNETES_SERVICE_HOST": N_("set in every pod, with its ports: the cluster's API server"),
     "KUBERNETES_SERVICE_PORT": N_("its port"),

@@ -61,11 +61,15 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def systemd(tmp_path: Path, programs: Path) -> Systemd:
-    return Systemd(units=tmp_path / "units", runs=tmp_path)
+    return Systemd(units=tmp_path / "units", stamps=tmp_path / "stamps", runs=tmp_path)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()} if directory.is_dir() else {}
+
+
+def asked(programs: Path) -> list[str]:
+    return [line.removeprefix("--user ") for line in (programs / "systemctl.asked").read_text().splitlines()]
 
 
 def units_of_schedule(schedule: Schedule) -> dict[str, bytes]:
@@ -79,12 +83,46 @@ def test_units_are_replaced_and_the_timer_goes_by_its_new_times(systemd: Systemd
     assert contents(systemd.units) == units_of_schedule(SCHEDULE)
     systemd.install(WEEKLY, LAUNCH, replace=True)
     assert contents(systemd.units) == units_of_schedule(WEEKLY)
-    assert (programs / "systemctl.asked").read_text().splitlines()[-1].endswith("restart respaldo-nightly.timer")
+    assert asked(programs)[-3:] == [
+        "stop respaldo-nightly.timer", "daemon-reload", "enable --now respaldo-nightly.timer"
+    ]  # fmt: skip
     systemd.uninstall(SCHEDULE)
     assert contents(systemd.units) == {}
+    assert asked(programs)[-1] == "reset-failed respaldo-nightly.service respaldo-nightly.timer"
 
 
-@pytest.mark.parametrize("step", ["daemon-reload", "enable", "restart"])
+def test_what_was_due_before_a_schedule_was_added_was_not_missed_by_it(systemd: Systemd) -> None:
+    stamp = systemd.stamps / "stamp-respaldo-nightly.timer"
+    for replace_it in (False, True):
+        systemd.stamps.mkdir(exist_ok=True)
+        stamp.touch()
+        os.utime(stamp, (0, 0))
+        systemd.install(SCHEDULE, LAUNCH, replace=replace_it)
+        assert stamp.stat().st_mtime > 0
+    systemd.uninstall(SCHEDULE)
+    assert not stamp.exists()
+
+
+def test_timer_without_its_file_is_stopped_and_disabled_all_the_same(systemd: Systemd, programs: Path) -> None:
+    systemd.install(SCHEDULE, LAUNCH, replace=False)
+    (systemd.units / "respaldo-nightly.timer").unlink()
+    systemd.uninstall(SCHEDULE)
+    assert contents(systemd.units) == {}
+    assert asked(programs)[2:4] == ["stop respaldo-nightly.timer", "disable respaldo-nightly.timer"]
+
+
+def test_timer_that_is_not_enabled_is_not_installed(systemd: Systemd) -> None:
+    systemd.install(SCHEDULE, LAUNCH, replace=False)
+    assert not systemd.is_installed("nightly")
+    wants = systemd.units / "timers.target.wants"
+    wants.mkdir()
+    (wants / "respaldo-nightly.timer").symlink_to("../respaldo-nightly.timer")
+    assert systemd.is_installed("nightly")
+    (systemd.units / "respaldo-nightly.timer").unlink()
+    assert not systemd.is_installed("nightly")
+
+
+@pytest.mark.parametrize("step", ["daemon-reload", "enable"])
 def test_replacement_that_systemd_does_not_take_leaves_the_old_units(
     systemd: Systemd, programs: Path, step: str
 ) -> None:
@@ -94,8 +132,7 @@ def test_replacement_that_systemd_does_not_take_leaves_the_old_units(
         systemd.install(WEEKLY, LAUNCH, replace=True)
     assert contents(systemd.units) == units_of_schedule(SCHEDULE)
     # And what runs is the old one.
-    asked = [line.removeprefix("--user ") for line in (programs / "systemctl.asked").read_text().splitlines()]
-    assert asked[-2:] == ["daemon-reload", "enable --now respaldo-nightly.timer"]
+    assert asked(programs)[-2:] == ["daemon-reload", "enable --now respaldo-nightly.timer"]
 
 
 @pytest.mark.parametrize("step", ["daemon-reload", "enable"])

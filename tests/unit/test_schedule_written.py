@@ -160,6 +160,7 @@ def test_systemd_units_hold_what_runs() -> None:
     units = write_units(replace(SCHEDULE, jitter_s=60), LAUNCH)
     service, timer = units["respaldo-nightly.service"], units["respaldo-nightly.timer"]
     assert 'ExecStart="/usr/bin/python3" "-m" "respaldo" "--repository" "/srv/copias de seguridad"' in service
+    assert "Wants=network-online.target\nAfter=network-online.target docker.service\n" in service
     assert "WorkingDirectory=/srv/app\n" in service
     assert 'Environment="RESPALDO_LANG=es"\n' in service
     assert "OnCalendar=*-*-* 02:00:00\nRandomizedDelaySec=60s\n" in timer

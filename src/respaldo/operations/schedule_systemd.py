@@ -31,11 +31,19 @@ def units_directory() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd/user"
 
 
+def stamps_directory() -> Path:
+    """Return where this user's systemd keeps when each persistent timer ran last, as the time of a file."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/systemd/timers")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "systemd/timers"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Systemd:
-    """One systemd: the directory of its units, and the one that is there while it runs."""
+    """One systemd: the directory of its units, that of its timers' times, and the one that is there while it runs."""
 
     units: Path = field(default_factory=units_directory)
+    stamps: Path = field(default_factory=stamps_directory)
     runs: Path = _RUNS
 
     def install(self, schedule: Schedule, launch: Launch, *, replace: bool) -> None:
@@ -56,27 +64,40 @@ class Systemd:
         verify(units)
         timer = f"{unit_of(schedule.name)}.timer"
         with self._restored(schedule.name):
+            if taken:
+                # One that runs would go by its new times for what was before them, too.
+                _try_systemctl("stop", timer)
             self._put({name: text.encode() for name, text in units.items()})
             _systemctl("daemon-reload")
+            # What was due up to here was not missed by this schedule.
+            self._stamp(timer)
             _systemctl("enable", "--now", timer)
-            if taken:
-                # A timer that runs goes by its new times from here on.
-                _systemctl("restart", timer)
 
     def uninstall(self, schedule: Schedule) -> None:
         """Stop, disable and remove a schedule's units; what is not there is no error. The units are as they were before
         where systemd refuses."""
         timer = f"{unit_of(schedule.name)}.timer"
         with self._restored(schedule.name):
-            if self.is_installed(schedule.name) and self.runs.is_dir():
-                _systemctl("disable", "--now", timer)
+            if self.runs.is_dir():
+                if (self.units / timer).exists():
+                    _systemctl("disable", "--now", timer)
+                else:
+                    # Its file was removed by hand; it runs on, and is enabled.
+                    _try_systemctl("stop", timer)
+                    _try_systemctl("disable", timer)
             self._put({path.name: None for path in self._paths(schedule.name)})
             if self.runs.is_dir():
                 _systemctl("daemon-reload")
+        if self.runs.is_dir():
+            # A run that failed would stay among the failed units.
+            _try_systemctl("reset-failed", *(path.name for path in self._paths(schedule.name)))
+        with suppress(OSError):
+            (self.stamps / f"stamp-{timer}").unlink(missing_ok=True)
 
     def is_installed(self, name: str) -> bool:
-        """Tell whether a schedule's timer is there."""
-        return (self.units / f"{unit_of(name)}.timer").exists()
+        """Tell whether a schedule's timer is there, and enabled."""
+        timer = f"{unit_of(name)}.timer"
+        return (self.units / timer).exists() and (self.units / "timers.target.wants" / timer).is_symlink()
 
     @contextmanager
     def _restored(self, name: str) -> Iterator[None]:
@@ -88,17 +109,19 @@ class Systemd:
             yield
         except BaseException:
             # What is told is why it failed, not what more went wrong then.
-            if before[timer] is None and self.is_installed(name):
-                with suppress(EnvironmentFailedError):
-                    _systemctl("disable", "--now", timer)
+            if before[timer] is None and (self.units / timer).exists():
+                _try_systemctl("disable", "--now", timer)
             self._put(before)
             if self.runs.is_dir():
-                with suppress(EnvironmentFailedError):
-                    _systemctl("daemon-reload")
+                _try_systemctl("daemon-reload")
                 if before[timer] is not None:
-                    with suppress(EnvironmentFailedError):
-                        _systemctl("enable", "--now", timer)
+                    _try_systemctl("enable", "--now", timer)
             raise
+
+    def _stamp(self, timer: str) -> None:
+        with suppress(OSError):
+            self.stamps.mkdir(parents=True, exist_ok=True)
+            (self.stamps / f"stamp-{timer}").touch()
 
     def _paths(self, name: str) -> list[Path]:
         return [self.units / f"{unit_of(name)}.{kind}" for kind in ("service", "timer")]
@@ -151,3 +174,8 @@ def _systemctl(*words: str) -> None:
     if done.returncode != 0:
         reason = " ".join(done.stderr.decode(errors="replace").split()) or f"exit {done.returncode}"
         raise EnvironmentFailedError(_("{command} failed: {reason}").format(command=" ".join(argv), reason=reason))
+
+
+def _try_systemctl(*words: str) -> None:
+    with suppress(EnvironmentFailedError):
+        _systemctl(*words)

@@ -25,7 +25,9 @@ def write_units(schedule: Schedule, launch: Launch) -> Mapping[str, str]:
     title = schedule.title.replace("%", "%%")
     return {
         f"{unit}.service": (
-            f"[Unit]\nDescription=respaldo {title}\nAfter=network-online.target docker.service\n\n"
+            # After alone orders what something else starts; a missed run is made up for while the machine boots.
+            f"[Unit]\nDescription=respaldo {title}\nWants=network-online.target\n"
+            "After=network-online.target docker.service\n\n"
             f"[Service]\nType=oneshot\nWorkingDirectory={directory}\n{variables}ExecStart={command}\n"
             # Exit 3: done, with warnings. What runs beside the server must come to an end of its own.
             "SuccessExitStatus=3\nKillMode=mixed\nTimeoutStopSec=2min\n"
