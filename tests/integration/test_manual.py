@@ -32,7 +32,7 @@ ELSEWHERE = {
     "docker compose up ": "the fixture did, or there is a pod instead",
     "respaldo backup --environment local ": "no server of that name; the local environment's own tests have one",
     "respaldo serve ": "it stays: test_schedule_serve, test_schedule_compose",
-    "respaldo schedule add nightly --with systemd ": "no systemd runs here: test_operations_schedule_replaced",
+    "respaldo schedule add nightly --with systemd ": "no systemd runs here: test_schedule_systemd boots one",
     "respaldo schedule add nightly --with kubernetes --time": "another schedule of that name: test_kubernetes_schedule",
     "kubectl ": "test_kubernetes_manifests applies them, and makes the Job",
     "deploy/image/build.sh ": "kube_image.py builds by it for the tests of the manifests",

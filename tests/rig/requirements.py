@@ -1,8 +1,8 @@
 """What a test needs of the machine: it skips where that is missing, unless this run was told that it must be there.
 
 ``RESPALDO_REQUIRE=docker,postgres:15`` makes a missing engine or image a failure. Names in use: docker,
-postgres:13, postgres:15, postgres:17, postgres:18, postgres-nozstd:15, postgres-bare:15, embedded, root, cron, compose,
-promtool, kubernetes, pgbouncer.
+postgres:13, postgres:15, postgres:17, postgres:18, postgres-nozstd:15, postgres-bare:15, embedded, root, cron, systemd,
+compose, promtool, kubernetes, pgbouncer.
 """
 
 from __future__ import annotations
