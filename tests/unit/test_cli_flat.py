@@ -170,8 +170,10 @@ def test_dotenv_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     assert len(json.loads(run(tmp_path, "--list", "--json", "--dir", "none").stdout)) == 0
 
 
-@pytest.mark.parametrize("words", [["--list"], ["--backup-summary"], ["--list-versions"], ["--list", "--json"]])
-@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize(
+    ("words", "is_there"),
+    [(["--list"], False), (["--backup-summary"], True), (["--list-versions"], False), (["--list", "--json"], True)],
+)
 def test_directory_without_a_repository_is_said_to_be_one(words: list[str], is_there: bool, tmp_path: Path) -> None:
     """No failure: before the first backup it is so. But a mistyped path must not look like backups that are gone."""
     place = tmp_path / "bakcups"

@@ -11,6 +11,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -33,6 +34,7 @@ FOR_PROGRAMMERS = re.compile(
 )
 
 
+@cache
 def read_catalogue(language: str) -> Catalog:
     with (CATALOGUES / language / "LC_MESSAGES/messages.po").open("rb") as file:
         return read_po(file, locale=language)
@@ -42,6 +44,7 @@ def entries(catalogue: Catalog) -> Iterator[Message]:
     return (message for message in catalogue if message.id)
 
 
+@cache
 def extract_ours() -> set[Key]:
     found: set[Key] = set()
     for directory in ("src/respaldo", "scripts"):
@@ -54,6 +57,7 @@ def extract_ours() -> set[Key]:
     return found
 
 
+@cache
 def extract_of_libraries() -> set[Key]:
     found: set[Key] = set()
     for file in (*Path(click.__file__).parent.glob("*.py"), Path(argparse.__file__)):
@@ -149,8 +153,13 @@ def name_of(function: ast.expr) -> str:
     )
 
 
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
 def calls(file: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    return (node for node in nodes(file) if isinstance(node, ast.Call))
 
 
 def test_nothing_that_the_command_line_prints_is_an_untranslated_literal() -> None:
@@ -184,7 +193,7 @@ def test_no_error_or_warning_is_raised_with_an_untranslated_literal() -> None:
 def test_no_message_stands_inside_an_f_string_where_extraction_misses_it() -> None:
     found = []
     for file in (*sources("src/respaldo", "scripts"), ROOT / "backup_orchestrator.py"):
-        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
+        for text in (node for node in nodes(file) if isinstance(node, ast.JoinedStr)):
             for call in (node for node in ast.walk(text) if isinstance(node, ast.Call)):
                 if name_of(call.func) in KEYWORDS and any(isinstance(value, ast.Constant) for value in call.args):
                     found.append(f"{file.relative_to(ROOT)}:{call.lineno}")
