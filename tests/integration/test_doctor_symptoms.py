@@ -19,10 +19,10 @@ from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
+from tests.commands.command import ROOT
 from tests.rig import embedded
 from tests.rig.requirements import require
 from tests.unit.manifests import write_backups
-from tests.unit.test_cli_flat import ROOT
 
 # max_locks_per_transaction * max_connections: 100 locks, for tables that need 2 each.
 SMALL = {"max_locks_per_transaction": "10", "max_connections": "10", "max_wal_senders": "0"}

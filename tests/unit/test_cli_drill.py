@@ -18,7 +18,7 @@ from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.unit.command import respaldo
+from tests.commands.command import respaldo
 from tests.unit.manifests import write_backups
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"

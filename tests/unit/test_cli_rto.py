@@ -13,7 +13,7 @@ from respaldo.clock import SystemClock
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.unit.command import respaldo
+from tests.commands.command import respaldo
 from tests.unit.manifests import write_backups
 
 

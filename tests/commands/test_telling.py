@@ -20,11 +20,10 @@ from respaldo.config.settings import Settings
 from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
 from respaldo.storage.directory import DirectoryStorage
+from tests.commands.command import ROOT, orchestrator, respaldo
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
-from tests.unit.command import respaldo
 from tests.unit.manifests import write_backups
 from tests.unit.repositories import fill
-from tests.unit.test_cli_flat import ROOT, run
 
 SECRETS = {
     "RESPALDO_SMTP_PASSWORD": "planted-smtp-password",
@@ -133,10 +132,10 @@ def test_notify_test_without_a_channel_is_wrong_use(tmp_path: Path) -> None:
 def test_the_flat_flags_and_dotenv_reach_slack(tmp_path: Path, inbox: Inbox) -> None:
     (tmp_path / ".env").write_text("SLACK_BOT_TOKEN=xoxb-of-the-file\nSLACK_DEFAULT_CHANNEL=#of-the-file\n")
     variables = {"RESPALDO_SLACK_API": inbox.url}
-    done = run(tmp_path, "--test-notifications", variables=variables)
+    done = orchestrator(tmp_path, "--test-notifications", **variables)
     assert done.returncode == 0, done.stderr
     words = ["--test-notifications", "--slack-token", "xoxb-of-the-flag", "--slack-channel", "#of-the-flag"]
-    done = run(tmp_path, *words, variables=variables)
+    done = orchestrator(tmp_path, *words, **variables)
     assert done.returncode == 0, done.stderr
     assert "every user of this machine can see --slack-token" in done.stderr
     assert "xoxb" not in done.stdout + done.stderr
@@ -159,7 +158,7 @@ def test_a_failed_backup_is_told_by_the_flat_flags(tmp_path: Path) -> None:
             "SLACK_BOT_TOKEN": "",
         }
         for _again in range(2):
-            assert run(tmp_path, *words, variables=variables).returncode == 40
+            assert orchestrator(tmp_path, *words, **variables).returncode == 40
     (email,) = mailbox.emails
     assert email["To"] == "ops@example.com"
     assert "FAILED" in str(email["Subject"])
@@ -246,7 +245,7 @@ def test_the_daemon_waits_for_no_channel(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_begins_nothing_where_nobody_is_to_be_told(tmp_path: Path) -> None:
-    assert run(tmp_path, "--force-docker", variables={"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}).returncode == 40
+    assert orchestrator(tmp_path, "--force-docker", DOCKER_HOST=f"unix://{tmp_path}/none.sock").returncode == 40
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.command import respaldo
+from tests.commands.command import respaldo
 from tests.unit.manifests import write_backups
 
 
