@@ -8,8 +8,7 @@ from pathlib import Path
 from tests.rig.containers import PostgresContainer
 
 SQL = Path(__file__).parent / "sql"
-_CATALOG = (SQL / "catalog.sql").read_bytes()
-_CONTENTS = (SQL / "contents.sql").read_bytes()
+_STATE = (SQL / "catalog.sql").read_bytes() + (SQL / "contents.sql").read_bytes()
 
 
 def assert_same_database(
@@ -17,25 +16,19 @@ def assert_same_database(
 ) -> None:
     """Fail with what differs, if anything does. ``other_server``: where ``restored`` is, if elsewhere."""
     there = other_server or server
-    for what in (_describe_definitions, _describe_catalog, _describe_contents):
+    for what in (_describe_definitions, _describe_state):
         _assert_same_lines(what(server, source), what(there, restored))
 
 
-def assert_description(
-    description: tuple[list[bytes], list[bytes], list[bytes]], server: PostgresContainer, restored: str
-) -> None:
+def assert_description(description: tuple[list[bytes], list[bytes]], server: PostgresContainer, restored: str) -> None:
     """Fail where a database is not what ``describe`` described."""
     for was, now in zip(description, describe(server, restored), strict=True):
         _assert_same_lines(was, now)
 
 
-def describe(server: PostgresContainer, database: str) -> tuple[list[bytes], list[bytes], list[bytes]]:
+def describe(server: PostgresContainer, database: str) -> tuple[list[bytes], list[bytes]]:
     """Describe a database as it is now, for ``assert_description`` after it has changed."""
-    return (
-        _describe_definitions(server, database),
-        _describe_catalog(server, database),
-        _describe_contents(server, database),
-    )
+    return _describe_definitions(server, database), _describe_state(server, database)
 
 
 def _describe_definitions(server: PostgresContainer, database: str) -> list[bytes]:
@@ -43,20 +36,13 @@ def _describe_definitions(server: PostgresContainer, database: str) -> list[byte
     return [line for line in text.split(b"\n") if not line.startswith((b"-- Dumped", b"\\restrict", b"\\unrestrict"))]
 
 
-def _describe_catalog(server: PostgresContainer, database: str) -> list[bytes]:
-    return _query(server, database, _CATALOG)
-
-
-def _describe_contents(server: PostgresContainer, database: str) -> list[bytes]:
-    return _query(server, database, _CONTENTS)
-
-
-def _query(server: PostgresContainer, database: str, script: bytes) -> list[bytes]:
+def _describe_state(server: PostgresContainer, database: str) -> list[bytes]:
+    """What the catalogues say of it, then its rows and sequences."""
     argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", server.user, "-d", database, "-f", "-"]
     # The database's own settings must neither cut the comparison short nor change how it reads.
     options = "-c statement_timeout=0 -c standard_conforming_strings=on -c default_transaction_read_only=off"
     options += " -c quote_all_identifiers=off"
-    lines = server.exec(argv, script, environment={"PGOPTIONS": options}).stdout.split(b"\n")
+    lines = server.exec(argv, _STATE, environment={"PGOPTIONS": options}).stdout.split(b"\n")
     # Which temporary schema a session has is chance.
     return [line for line in lines if b"pg_temp" not in line]
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,12 @@ class Respaldo:
         return backups
 
 
+@cache
+def major_of(server: PostgresContainer) -> int:
+    """Return a server's major version."""
+    return int(server.psql("SELECT current_setting('server_version_num')::int / 10000"))
+
+
 @dataclass(slots=True, kw_only=True)
 class RoundTrip:
     """One database, on its way into a repository and out again."""
@@ -103,8 +110,10 @@ class RoundTrip:
 
     def load(self, text: str) -> None:
         """Run SQL in the source. psql knows ``:major`` and the roles ``:"ana"`` and ``:"ben"``."""
-        major = self.server.psql("SELECT current_setting('server_version_num')::int / 10000")
-        head = [f"\\set major {major}", *(f"\\set {name} '{role}'" for name, role in self.roles.items())]
+        head = [
+            f"\\set major {major_of(self.server)}",
+            *(f"\\set {name} '{role}'" for name, role in self.roles.items()),
+        ]
         self.source.psql("\n".join((*head, text)))
 
     def restored(self, name: str, *words: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ContainerFactory
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import MAJORS, RoundTrips
+from tests.integration.conftest import MAJORS, RoundTrips, major_of
 from tests.rig.containers import PostgresContainer
 
 FILES = ("shop.sql", "structure.sql", "types.sql", "hostile_text.sql", "names.sql")
@@ -39,6 +39,7 @@ SETTINGS = {
     "client_min_messages": "error",
     "escape_string_warning": "on",
 }
+NEWER_SETTINGS = {14: {"idle_session_timeout": "'300ms'"}, 17: {"transaction_timeout": "'300ms'"}}
 
 
 # What is dangerous in a name or a text is so to psql and to COPY: the oldest and the newest show it.
@@ -64,6 +65,11 @@ def test_round_trip_of_an_empty_database_gives_an_empty_database(
     server: PostgresContainer, round_trip: RoundTrips
 ) -> None:
     round_trip(server).prove("", "")
+
+
+def settings_of(server: PostgresContainer) -> dict[str, str]:
+    newer = (more for since, more in NEWER_SETTINGS.items() if major_of(server) >= since)
+    return SETTINGS | {name: value for more in newer for name, value in more.items()}
 
 
 def test_round_trip_of_a_table_of_several_ranges_gives_the_same_table(
@@ -98,7 +104,7 @@ def test_round_trip_under_settings_that_change_the_output_stores_the_same(
     trip = round_trip(server)
     settings = "".join(
         f'ALTER DATABASE :"name" SET {name} TO {value}; ALTER ROLE :"ana" IN DATABASE :"name" SET {name} TO {value};'
-        for name, value in SETTINGS.items()
+        for name, value in settings_of(server).items()
     )
     trip.load(
         f'\\set name {trip.source.name}\nCREATE SCHEMA "with space";'
@@ -115,9 +121,8 @@ def test_round_trip_as_a_role_that_reads_only_by_default_gives_the_same_database
     server: PostgresContainer, round_trip: RoundTrips
 ) -> None:
     trip = round_trip(server)
-    trip.load('CREATE TABLE t AS SELECT 1 AS a; ALTER ROLE :"ana" SUPERUSER LOGIN')
-    for name, value in SETTINGS.items():
-        trip.load(f'ALTER ROLE :"ana" SET {name} TO {value}')
+    settings = "".join(f'ALTER ROLE :"ana" SET {name} TO {value};' for name, value in settings_of(server).items())
+    trip.load(f'CREATE TABLE t AS SELECT 1 AS a; ALTER ROLE :"ana" SUPERUSER LOGIN; {settings}')
     who = ("--user", trip.roles["ana"])
     name = trip.respaldo.backup(trip.source.name, *who)["name"]
     assert_same_database(server, trip.source.name, trip.restored(name, *who))

@@ -203,21 +203,14 @@ class DockerRunner(Runner):
         self._address = address
         self._instance = instance
         self._started_at = str(details["State"].get("StartedAt"))
-        self._configured: Sequence[str] = details["Config"].get("Env") or []
-        self._variables: Mapping[str, str] | None = None
+        pairs = (pair.partition("=") for pair in details["Config"].get("Env") or [])
+        self._variables: Mapping[str, str] = {name: value for name, _equals, value in pairs}
 
     @property
     def instance(self) -> Instance:
         return self._instance
 
     def variables(self) -> Mapping[str, str]:
-        if self._variables is None:
-            completed = self.run(["cat", "/proc/self/environ"])
-            # An image without `cat`: what the container was created with is the next best.
-            text = completed.stdout.decode("utf-8", "surrogateescape")
-            pairs = text.split("\0") if completed.status == 0 else self._configured
-            split = (pair.partition("=") for pair in pairs if pair)
-            self._variables = {name: value for name, _equals, value in split}
         return self._variables
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: bool = False) -> Process:

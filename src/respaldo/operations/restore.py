@@ -16,7 +16,6 @@ from respaldo.postgres.database import Creation, read_creation, read_settings_sc
 from respaldo.postgres.databases import (
     KEPT,
     RESTORING,
-    create_database,
     drop_database,
     drop_leftovers,
     exchange,
@@ -134,14 +133,14 @@ def execute_restore(
         save()
     if request.in_place and plan.live is not None:
         drop_database(server, plan.live.name)
-    with held(server, plan.filling) as require_held:
+    with held(server, plan.filling) as session:
         creation, settings = _like(server, source, plan)
         try:
-            create_database(server, creation.statement(plan.filling, owner=creation.owner))
+            session.execute(creation.statement(plan.filling, owner=creation.owner))
             rows = source.fill(server, plan.filling, jobs=request.jobs, schema_only=request.schema_only, listen=listen)
-            apply_settings(server, plan.filling, settings)
-            require_held()
-            exchange(server, new=plan.filling, live=plan.database, old=plan.old)
+            if settings:
+                apply_settings(server, plan.filling, settings)
+            exchange(server, session, new=plan.filling, live=plan.database, old=plan.old)
         except BaseException:
             _drop_quietly(server, plan.filling, listen)
             raise

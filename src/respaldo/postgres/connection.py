@@ -6,7 +6,7 @@ Read from the container's own variables by the rules of the images that people u
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from respaldo.environments.base import Runner
 from respaldo.errors import PostgresError
@@ -22,6 +22,8 @@ _OPTIONS = (
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
     " -c default_transaction_read_only=off -c bytea_output=hex"
 )
+# A server refuses a parameter that it does not know: these came with versions 14 and 17.
+_NEWER_OPTIONS = ((140000, " -c idle_session_timeout=0"), (170000, " -c transaction_timeout=0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,12 @@ class Connection:
     port: str | None = None
     # A database in SQL_ASCII holds bytes that are no text: they are sent as they are, or not at all.
     client_encoding: str = "UTF8"
+    options: str = _OPTIONS
+
+    def to_version(self, version_num: int) -> Connection:
+        """Return the connection to a server whose version is known by now."""
+        newer = "".join(option for since, option in _NEWER_OPTIONS if version_num >= since)
+        return replace(self, options=_OPTIONS + newer)
 
     def environment(self, *, database: str | None = None) -> dict[str, str]:
         """Return libpq's variables for this connection, or for another database of the same server.
@@ -56,7 +64,7 @@ class Connection:
             "PGDATABASE": database or self.database,
             "PGAPPNAME": "respaldo",
             "PGCONNECT_TIMEOUT": "20",
-            "PGOPTIONS": _OPTIONS,
+            "PGOPTIONS": self.options,
             # The tools' messages are read by us: in one language.
             "LC_ALL": "C",
             "LANGUAGE": "C",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from respaldo.errors import InterruptedRunError, PostgresError, RespaldoError
@@ -37,12 +37,6 @@ def is_left_by_restore(name: str) -> bool:
     return _LEFT_BY_RESTORE.search(name) is not None
 
 
-def create_database(server: Server, statement: str) -> None:
-    """Run a CREATE DATABASE; raise PostgresError where the server refuses."""
-    with server.open_session() as session:
-        session.execute(statement)
-
-
 def drop_database(server: Server, name: str) -> None:
     """Drop a database with whatever session is still in it; one that is not there is no error."""
     with server.open_session() as session:
@@ -50,14 +44,14 @@ def drop_database(server: Server, name: str) -> None:
 
 
 @contextmanager
-def held(server: Server, name: str) -> Iterator[Callable[[], object]]:
+def held(server: Server, name: str) -> Iterator[Session]:
     """Hold the name of a database that is being filled, so that no other run takes it for a dead one's leftover.
 
-    Gives a function that raises where the session that holds it has ended meanwhile.
+    Gives the session that holds it: what is run in it raises where it has ended meanwhile.
     """
     with server.open_session() as session:
         session.execute(f"SELECT pg_catalog.pg_advisory_lock({_key(name)});")
-        yield lambda: session.execute("SELECT 1;")
+        yield session
 
 
 def drop_leftovers(server: Server) -> list[str]:
@@ -76,8 +70,8 @@ def drop_leftovers(server: Server) -> list[str]:
     return dropped
 
 
-def exchange(server: Server, *, new: str, live: str, old: str | None) -> None:
-    """Give ``new`` the name ``live``, and what is called so now the name ``old``, in one transaction.
+def exchange(server: Server, renaming: Session, *, new: str, live: str, old: str | None) -> None:
+    """Give ``new`` the name ``live``, and what is called so now the name ``old``, in one transaction of ``renaming``.
 
     Sessions in either are ended: a rename needs the database to itself (PostgreSQL 18, ALTER DATABASE). The rename
     holds off new ones while it waits for those there, up to five seconds, and another session ends them meanwhile.
@@ -87,7 +81,7 @@ def exchange(server: Server, *, new: str, live: str, old: str | None) -> None:
     statements = f"ALTER DATABASE {quote_identifier(new)} RENAME TO {quote_identifier(live)};"
     if old is not None:
         statements = f"ALTER DATABASE {quote_identifier(live)} RENAME TO {quote_identifier(old)};\n{statements}"
-    with server.open_session() as renaming, server.open_session() as ending:
+    with server.open_session() as ending:
         try:
             _rename(renaming, ending, statements, (new, live))
         except PostgresError as error:

@@ -17,7 +17,11 @@ RANGE_SCANS_SINCE = 140000
 # Made by initdb for exactly this: to be connected to while another is dropped or renamed.
 _MAINTENANCE = ("postgres", "template1")
 
-_FACTS = """
+# Names one backend for ever. No two sessions have the same, unless a pooler hands them on.
+BACKEND = """(SELECT pid || ' ' || backend_start FROM pg_catalog.pg_stat_activity
+                 WHERE pid = pg_catalog.pg_backend_pid())"""
+
+_FACTS = f"""
 SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        pg_catalog.current_setting('server_version') AS version,
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
@@ -25,14 +29,15 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        pg_catalog.pg_get_userbyid(d.datdba) AS owner,
        pg_catalog.current_setting('block_size')::int AS block_size,
        r.rolsuper AS is_superuser, (r.rolsuper OR r.rolbypassrls) AS bypasses_rls, r.rolname AS role,
-       pg_catalog.pg_is_in_recovery() AS is_standby
+       pg_catalog.pg_is_in_recovery() AS is_standby, {BACKEND} AS backend
   FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
  WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What does not change while a backup runs. ``version_num`` is libpq's (150004); ``block_size`` in bytes."""
+    """What does not change while a backup runs. ``version_num`` is libpq's (150004); ``block_size`` in bytes;
+    ``backend`` is the ``BACKEND`` of the session that read the rest."""
 
     version_num: int
     version: str
@@ -46,6 +51,7 @@ class ServerFacts:
     bypasses_rls: bool
     role: str
     is_standby: bool
+    backend: str
 
     @property
     def major(self) -> int:
@@ -83,9 +89,9 @@ def connect(runner: Runner, overrides: ConnectionOverrides, *, any_database: boo
     tools = find_tools(runner)
     connection = resolve_connection(runner, overrides)
     if any_database:
-        connection = _to_maintenance(runner, tools, connection)
-    with Session(runner, tools, connection) as session:
-        facts = ServerFacts(**next(session.query(_FACTS)))
+        connection, facts = _read_facts_by_maintenance(runner, tools, connection)
+    else:
+        facts = _read_facts(runner, tools, connection)
     if facts.encoding == "SQL_ASCII":
         connection = replace(connection, client_encoding="SQL_ASCII")
     if facts.version_num < OLDEST_SUPPORTED:
@@ -93,16 +99,20 @@ def connect(runner: Runner, overrides: ConnectionOverrides, *, any_database: boo
             _("PostgreSQL {version} is not supported").format(version=facts.version),
             hint=_("versions 13 to 18 are; dump older ones with their own pg_dump"),
         )
-    return Server(runner=runner, connection=connection, tools=tools, facts=facts)
+    return Server(runner=runner, connection=connection.to_version(facts.version_num), tools=tools, facts=facts)
 
 
-def _to_maintenance(runner: Runner, tools: Tools, connection: Connection) -> Connection:
-    """Return the connection to ``postgres``, or to ``template1`` where somebody dropped that."""
+def _read_facts(runner: Runner, tools: Tools, connection: Connection) -> ServerFacts:
+    with Session(runner, tools, connection) as session:
+        return ServerFacts(**next(session.query(_FACTS)))
+
+
+def _read_facts_by_maintenance(runner: Runner, tools: Tools, connection: Connection) -> tuple[Connection, ServerFacts]:
+    """Return the connection to ``postgres``, or to ``template1`` where somebody dropped that, and the facts."""
+    usual, other = (replace(connection, database=name) for name in _MAINTENANCE)
     try:
-        with Session(runner, tools, replace(connection, database=_MAINTENANCE[0])) as session:
-            session.execute("SELECT 1;")
+        return usual, _read_facts(runner, tools, usual)
     except PostgresError as error:
         if "does not exist" not in error.message or "database" not in error.message:
             raise
-        return replace(connection, database=_MAINTENANCE[1])
-    return replace(connection, database=_MAINTENANCE[0])
+    return other, _read_facts(runner, tools, other)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from respaldo.postgres.identifiers import quote_literal
-from respaldo.postgres.server import Server
+from respaldo.postgres.server import BACKEND, Server
 
 _OFFERED = """
 SELECT (SELECT pg_catalog.json_object_agg(name, coalesce(default_version, '')) FROM pg_catalog.pg_available_extensions)
@@ -20,10 +20,6 @@ SELECT (SELECT pg_catalog.json_object_agg(name, coalesce(default_version, '')) F
          WHERE datname = 'template0') AS collation_version,
        (SELECT rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS may_create,
        pg_catalog.pg_is_in_recovery() AS is_standby"""
-
-# Names one backend for ever. No two sessions have the same, unless a pooler hands them on.
-_BACKEND = """
-SELECT pid || ' ' || backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"""
 
 _LIVE = """
 SELECT (SELECT coalesce(pg_catalog.json_agg(pg_catalog.concat_ws(' ', usename, nullif(application_name, ''),
@@ -78,7 +74,9 @@ def read_surroundings(server: Server, database: str) -> Surroundings:
     """Read what concerns a restore that will end as ``database``."""
     with server.open_session() as session:
         row = next(session.query(_OFFERED))
-        backend = session.value(_BACKEND)
+        is_behind_pooler = session.value(f"SELECT {BACKEND} AS backend") == server.facts.backend
+        asked = "SELECT pg_catalog.current_setting('data_directory')"
+        path = session.value(asked) if server.facts.is_superuser else None
         databases = frozenset(row["databases"])
         live = None
         if database in databases:
@@ -93,10 +91,6 @@ def read_surroundings(server: Server, database: str) -> Surroundings:
                 is_ours=found["is_ours"],
                 size_bytes=found["size_bytes"],
             )
-    with server.open_session() as session:
-        is_behind_pooler = session.value(_BACKEND) == backend
-        asked = "SELECT pg_catalog.current_setting('data_directory')"
-        path = session.value(asked) if server.facts.is_superuser else None
     return Surroundings(
         version=server.facts.short_version,
         major=server.facts.major,
