@@ -129,7 +129,7 @@ def test_socket_without_permission_is_said_with_a_hint() -> None:
             )
         finally:
             path.unlink()
-    if "ermission denied" in answered.stderr:
+    if "ermission denied" in answered.stderr or "No module named 'respaldo'" in answered.stderr:
         pytest.skip("the interpreter or the sources are not readable for another user here")
     assert "no permission" in answered.stdout, answered.stderr
     assert "docker" in answered.stdout.partition("|")[2]
