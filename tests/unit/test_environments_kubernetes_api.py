@@ -5,35 +5,26 @@ from __future__ import annotations
 import json
 import socket
 import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from respaldo.environments.base import Instance
 from respaldo.environments.kubernetes_api import PAUSES_S, Api, ApiRefusedError
-from respaldo.environments.kubernetes_config import Cluster, find_cluster
+from respaldo.environments.kubernetes_config import find_cluster
 from respaldo.environments.kubernetes_errors import read_message
-from respaldo.environments.kubernetes_login import FixedLogin, Login, PluginLogin, Proof, TokenFileLogin
+from respaldo.environments.kubernetes_login import PluginLogin, TokenFileLogin
 from respaldo.environments.kubernetes_process import V4, V5, PodContainer
 from respaldo.environments.kubernetes_runner import KubernetesRunner
 from respaldo.environments.tail import ErrorTail
 from respaldo.environments.websocket import ChannelReader, MessageWriter
 from respaldo.environments.wire import PlainWire
 from respaldo.errors import EnvironmentFailedError, StreamCutError, UsageError
+from tests.unit.api_server import Script, answer, serving
 
 UPGRADED = f"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: {V5}\r\n\r\n".encode()
 SUCCESS = json.dumps({"status": "Success"}).encode()
-
-
-def answer(status: int, document: dict[str, Any] | None = None, *headers: str) -> bytes:
-    body = json.dumps(document or {"kind": "Status", "message": f"said {status}"}).encode()
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def message(channel: int, data: bytes, code: int = 0x82) -> bytes:
@@ -41,58 +32,6 @@ def message(channel: int, data: bytes, code: int = 0x82) -> bytes:
     if len(payload) < 126:
         return bytes((code, len(payload))) + payload
     return bytes((code, 126)) + len(payload).to_bytes(2, "big") + payload
-
-
-@dataclass(slots=True)
-class Script:
-    """What the server answers to each request in turn, and what it was asked."""
-
-    answers: list[bytes | Callable[[socket.socket, str], None]]
-    asked: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def serving(script: Script, login: Login | None = None) -> Iterator[tuple[Api, list[float]]]:
-    """An API that answers by the script, and the pauses that were made."""
-    pauses: list[float] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _peer = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    request = bytearray()
-                    while not request.endswith(b"\r\n\r\n"):
-                        data = connection.recv(1 << 16)
-                        if not data:
-                            break
-                        request += data
-                    if not request:
-                        continue
-                    script.asked.append(request.decode())
-                    said = script.answers.pop(0)
-                    if callable(said):
-                        said(connection, request.decode())
-                    else:
-                        connection.sendall(said)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(1 << 16):
-                        pass
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        cluster = Cluster(
-            server=f"http://127.0.0.1:{server.getsockname()[1]}",
-            origin="a test",
-            namespace="default",
-            login=login or FixedLogin(Proof(authorization="Bearer secret-token")),
-        )
-        yield Api(cluster, pause=pauses.append), pauses
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])

@@ -22,12 +22,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from respaldo import __version__
 from respaldo.environments.kubernetes_config import Cluster
 from respaldo.environments.kubernetes_errors import read_message, refused, unreachable
-from respaldo.environments.kubernetes_login import Proof
+from respaldo.environments.kubernetes_login import Proof, basic
 from respaldo.environments.wire import PlainWire, TlsWire, Wire
 from respaldo.errors import EnvironmentFailedError
 from respaldo.language import _
@@ -251,8 +251,8 @@ class Api:
 
     def _connect(self, timeout_s: float) -> socket.socket:
         proxy = self._proxy()
-        target = (proxy.hostname, proxy.port or 80) if proxy else (self.cluster.host, self.cluster.port)
-        connection = socket.create_connection((str(target[0]), target[1]), timeout_s)
+        target = (str(proxy.hostname), proxy.port or 80) if proxy else (self.cluster.host, self.cluster.port)
+        connection = socket.create_connection(target, timeout_s)
         # Hours may pass between two bytes of a dump; a NAT on the way forgets sooner.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -267,7 +267,7 @@ class Api:
                 raise
         return connection
 
-    def _proxy(self) -> Any:
+    def _proxy(self) -> SplitResult | None:
         url = self.cluster.proxy
         if not url:
             proxies = urllib.request.getproxies_environment()
@@ -276,20 +276,25 @@ class Api:
                 url = None
         if not url:
             return None
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname:
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            is_usable = parts.scheme == "http" and parts.hostname and parts.port != 0
+        except ValueError:  # a port, or an address in brackets, that is none
+            is_usable = False
+        if not is_usable:
+            scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
             raise EnvironmentFailedError(
-                _("the proxy {url} cannot be used").format(url=parts._replace(netloc=parts.hostname or "").geturl()),
+                _("the proxy {url} cannot be used").format(url=f"{scheme}{mark}{rest.rpartition('@')[2]}"),
                 hint=_("http:// proxies are supported; for others forward the port first"),
             )
         return parts
 
-    def _tunnel(self, connection: socket.socket, proxy: Any) -> None:
+    def _tunnel(self, connection: socket.socket, proxy: SplitResult) -> None:
         host = f"[{self.cluster.host}]" if ":" in self.cluster.host else self.cluster.host
         lines = [f"CONNECT {host}:{self.cluster.port} HTTP/1.1", f"Host: {host}:{self.cluster.port}"]
         if proxy.username:
-            credentials = f"{proxy.username}:{proxy.password or ''}"
-            lines += [f"Proxy-Authorization: Basic {base64.b64encode(credentials.encode()).decode()}"]
+            credentials = basic(unquote(proxy.username), unquote(proxy.password or ""))
+            lines += [f"Proxy-Authorization: {credentials}"]
         connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
         head = bytearray()
         while not head.endswith(b"\r\n\r\n"):

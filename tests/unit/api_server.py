@@ -1,0 +1,83 @@
+"""A small API server that answers by a script: overload, expired logins, streams that lie."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from respaldo.environments.kubernetes_api import Api
+from respaldo.environments.kubernetes_config import Cluster
+from respaldo.environments.kubernetes_login import FixedLogin, Login, Proof
+
+
+def answer(status: int, document: dict[str, Any] | None = None, *headers: str) -> bytes:
+    body = json.dumps(document or {"kind": "Status", "message": f"said {status}"}).encode()
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@dataclass(slots=True)
+class Script:
+    """What the server answers to each request in turn, and what it was asked."""
+
+    answers: list[bytes | Callable[[socket.socket, str], None]]
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serving(script: Script, login: Login | None = None, **known: Any) -> Iterator[tuple[Api, list[float]]]:
+    """An API that answers by the script, and the pauses that were made; ``known``: more fields of the cluster."""
+    pauses: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _peer = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    request = _read_request(connection)
+                    if not request:
+                        continue
+                    script.asked.append(request)
+                    said = script.answers.pop(0) if script.answers else answer(418)
+                    if callable(said):
+                        said(connection, request)
+                    else:
+                        connection.sendall(said)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
+                        pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        fields: dict[str, Any] = {"server": f"http://127.0.0.1:{server.getsockname()[1]}", "namespace": "default"}
+        login = login or FixedLogin(Proof(authorization="Bearer secret-token"))
+        cluster = Cluster(origin="a test", login=login, **(fields | known))
+        yield Api(cluster, pause=pauses.append), pauses
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def _read_request(connection: socket.socket) -> str:
+    """Return a request with its body; ``""`` where the client goes without one."""
+    request = bytearray()
+    while not _is_whole(request):
+        data = connection.recv(1 << 16)
+        if not data:
+            break
+        request += data
+    return request.decode()
+
+
+def _is_whole(request: bytes) -> bool:
+    head, separator, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+    return bool(separator) and len(body) >= (int(length[1]) if length else 0)
