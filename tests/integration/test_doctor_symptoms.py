@@ -22,6 +22,7 @@ from respaldo.storage.directory import DirectoryStorage
 from tests.commands.command import ROOT
 from tests.rig import embedded
 from tests.rig.requirements import require
+from tests.rig.variables import shell_variables
 from tests.unit.manifests import write_backups
 
 # max_locks_per_transaction * max_connections: 100 locks, for tables that need 2 each.
@@ -67,10 +68,10 @@ class Doctor:
     def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """Run any command there."""
         place = ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
-        variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "RESPALDO_LANG": "en"}
+        variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "TMPDIR": str(self.server.directory)}
         return subprocess.run(
             [sys.executable, "-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]],
-            env={**variables, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(self.server.directory)},
+            env=shell_variables(RESPALDO_LANG="en", **variables),
             capture_output=True,
             timeout=60,
             check=False,

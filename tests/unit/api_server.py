@@ -77,7 +77,7 @@ def _read_request(connection: socket.socket) -> str:
     return request.decode()
 
 
-def _is_whole(request: bytes) -> bool:
+def _is_whole(request: bytearray) -> bool:
     head, separator, body = request.partition(b"\r\n\r\n")
     length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
     return bool(separator) and len(body) >= (int(length[1]) if length else 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import io
-import os
 import re
 import string
 import subprocess
@@ -20,6 +19,8 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+
+from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 CATALOGUES = ROOT / "src/respaldo/locale"
@@ -210,7 +211,7 @@ def test_no_message_stands_inside_an_f_string_where_extraction_misses_it() -> No
     ],
 )
 def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, str], said: str, tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), **variables}
+    environment = shell_variables(**variables)
     command = [sys.executable, "-m", "respaldo", "--repository", str(tmp_path / "none"), "list"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == f"{said}{tmp_path / 'none'}\n"
@@ -229,7 +230,7 @@ def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, s
     ],
 )
 def test_libraries_words_are_spanish_too(command: list[str], said: list[str]) -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "LANG": "C.UTF-8"}
+    environment = shell_variables(LANG="C.UTF-8")
     done = subprocess.run(
         [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

@@ -216,3 +216,25 @@ def test_move_to_another_that_fails_leaves_it_where_it_was(
     assert scheduled() == before
     assert respaldo(tmp_path / "copies", "schedule", "add", "nightly", "--with", "serve", "--replace")[0] == 0
     assert scheduled()[0] == THEIRS.encode()
+
+
+@pytest.mark.usefixtures("in_english")
+def test_crontab_that_may_not_be_read_is_left_alone(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["schedule", "add", "nightly", "--with", "crontab"]
+    (tmp_path / ".env").write_text("RESPALDO_PASSWORD=x\n")
+    (tmp_path / ".env").chmod(0o644)
+    assert "chmod 600 .env" in said(tmp_path, 0, *words)
+    (programs / "crontab").write_text("#!/bin/sh\necho you are not allowed >&2; exit 1\n")
+    assert "crontab -l failed: you are not allowed" in said(tmp_path, 40, *words, "--replace")
+    assert "/etc/cron.allow" in said(tmp_path, 40, "schedule", "remove", "nightly")
+
+
+def said(directory: Path, code: int, *words: str) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        ended = run_guarded(lambda: cli.main(args=["-d", str(directory / "backups"), *words], standalone_mode=False))
+    assert ended == code, err.getvalue()
+    return err.getvalue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from respaldo.errors import UsageError
 from respaldo.language import _
 
 SHELLS = ("bash", "zsh", "fish")
@@ -18,8 +17,7 @@ VARIABLE = "_RESPALDO_COMPLETE"
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of a shell."""
     kind = get_completion_class(shell)
-    if kind is None:
-        raise UsageError(_("there is no completion for {shell}").format(shell=shell))
+    assert kind is not None  # click knows all of SHELLS
     print(kind(context.find_root().command, {}, "respaldo", VARIABLE).source())
 
 

@@ -52,12 +52,6 @@ class DumpFile:
         """When it was written, as its file system tells."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
-    @property
-    def size_bytes(self) -> int:
-        if self.path.is_dir():
-            return sum(entry.stat().st_size for entry in self.path.iterdir())
-        return self.path.stat().st_size
-
     def open_script(self) -> SafeScript:
         """Return what psql may be sent of a script."""
         return SafeScript(_text(self.path))

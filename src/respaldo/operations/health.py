@@ -47,11 +47,6 @@ class HealthServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="respaldo-health", daemon=True)
         self._thread.start()
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on, which the system chooses where 0 was asked for."""
-        return int(self._server.server_address[1])
-
     def close(self) -> None:
         """Answer no more."""
         self._server.shutdown()

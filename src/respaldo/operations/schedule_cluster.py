@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from respaldo.environments.kubernetes_api import Api, ApiRefusedError
-from respaldo.language import _
 from respaldo.operations.schedules import already_scheduled, no_schedule
 from respaldo.schedule.cronjob import LABELS, read_command
 
@@ -76,9 +75,6 @@ class ClusterSchedules:
         except ApiRefusedError as error:
             if error.status != 404:
                 raise
-
-    def __str__(self) -> str:
-        return _("namespace {namespace}").format(namespace=self.namespace)
 
 
 def _parse(item: Mapping[str, Any]) -> ClusterSchedule:

@@ -163,7 +163,3 @@ class CommandStream:
     def close(self) -> None:
         """End the command, if it still runs. Harmless when repeated."""
         self._process.close()
-
-    def warnings(self) -> bytes:
-        """Return what the command wrote to its standard error."""
-        return self._process.stderr_tail()

@@ -215,17 +215,18 @@ class LabelStore:
 
     def _lease(self) -> Lease:
         """Take the lease; others hold it for moments."""
-        for attempt in range(round(WAIT_S / _PAUSE_S) + 1):
+        attempts = round(WAIT_S / _PAUSE_S)
+        while True:
             lease = Lease(self._storage, self._clock, self._target, part=LEASE)
             try:
                 lease.acquire()
             except LockedError:
-                if attempt == round(WAIT_S / _PAUSE_S):
+                if not attempts:
                     raise
+                attempts -= 1
                 self._pause(_PAUSE_S)
             else:
                 return lease
-        raise AssertionError
 
     def _damaged(self, reason: str) -> DamagedError:
         return DamagedError(
