@@ -56,21 +56,30 @@ class Account:
     def start(
         self, command: Sequence[str], directory: Path, output: Path, path: str = os.defpath
     ) -> subprocess.Popen[bytes]:
-        """Start a command as this account, in a session of its own, with none of our variables."""
+        """Start a command as this account, in a session of its own, with none of our variables; raise
+        EnvironmentFailedError where it may not."""
         is_other = os.geteuid() == 0
-        with output.open("ab") as log:
-            return subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-                env={"PATH": path, "LC_MESSAGES": "C", "HOME": str(directory)},
-                start_new_session=True,
-                user=self.uid if is_other else None,
-                group=self.gid if is_other else None,
-                extra_groups=[] if is_other else None,
-            )
+        try:
+            with output.open("ab") as log:
+                return subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=directory,
+                    env={"PATH": path, "LC_MESSAGES": "C", "HOME": str(directory)},
+                    start_new_session=True,
+                    user=self.uid if is_other else None,
+                    group=self.gid if is_other else None,
+                    extra_groups=[] if is_other else None,
+                )
+        except OSError as error:
+            raise EnvironmentFailedError(
+                _("{program} could not be started by the user with the number {user}: {error}").format(
+                    program=command[0], user=self.uid, error=error.strerror
+                ),
+                hint=_("what root drills, postgres or nobody runs: that user must be able to reach the program"),
+            ) from error
 
 
 class LocalSandbox(Sandbox):
