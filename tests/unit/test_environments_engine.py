@@ -93,15 +93,15 @@ def test_engine_behind_tls_is_trusted_by_what_the_directory_holds(tmp_path: Path
         variables["DOCKER_HOST"] = inbox.url.replace("https://", "tcp://")
         open_wire(find_engine(variables)).close()
         variables["DOCKER_TLS_VERIFY"] = "1"
-        with pytest.raises(EnvironmentFailedError, match="refuses TLS: .*certificate") as caught:
+        with pytest.raises(EnvironmentFailedError, match=r"refuses TLS: .*certificate") as caught:
             open_wire(find_engine(variables))
         assert "DOCKER_CERT_PATH" in (caught.value.hint or "")
         environment = DockerEnvironment(variables)
-        with pytest.raises(EnvironmentFailedError, match="failed: .*certificate"):
+        with pytest.raises(EnvironmentFailedError, match=r"failed: .*certificate"):
             environment.find(InstanceQuery())
         authority = tmp_path / "certificates/ca.pem"
         authority.write_text("no certificate")
-        with pytest.raises(EnvironmentFailedError, match="certificates in .* cannot be used") as caught:
+        with pytest.raises(EnvironmentFailedError, match=r"certificates in .* cannot be used") as caught:
             open_wire(find_engine(variables))
         assert "DOCKER_CERT_PATH" in (caught.value.hint or "")
         authority.write_text((tmp_path / "localhost.pem").read_text())

@@ -46,14 +46,18 @@ def test_throwaway_server_that_cannot_be_made_says_why_and_leaves_nothing(progra
     assert left() == []
 
 
+def watch(sandbox: LocalSandbox) -> None:
+    for _turn in range(200):
+        sandbox.check_alive()
+        threading.Event().wait(0.05)
+
+
 def test_throwaway_server_that_ends_by_itself_says_why(programs: Path) -> None:
     write(programs, initdb="exit 0", postgres="echo 'FATAL:  could not map memory' >&2; exit 1")
     sandbox = LocalSandbox(programs, SandboxSpec(major=17), {})
     try:
         with pytest.raises(EnvironmentFailedError, match="ended by itself: FATAL:  could not map memory"):
-            for _turn in range(200):
-                sandbox.check_alive()
-                threading.Event().wait(0.05)
+            watch(sandbox)
         with pytest.raises(EnvironmentFailedError, match="false failed on the drill's data: exit status 1"):
             sandbox.restart(meanwhile=["false"])
     finally:

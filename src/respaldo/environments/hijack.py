@@ -37,10 +37,10 @@ class RefusedError(Exception):
 
 def open_wire(address: EngineAddress) -> Wire:
     """Return a new connection to the engine, encrypted where its address asks for it."""
-    connection = address.connect(CONNECT_S)
     if not address.is_tls:
-        return PlainWire(connection)
-    wire = TlsWire(connection, address.tls_context(), address.host)
+        return PlainWire(address.connect(CONNECT_S))
+    context = address.tls_context()
+    wire = TlsWire(address.connect(CONNECT_S), context, address.host)
     try:
         wire.shake_hands(CONNECT_S)
     except OSError as error:
