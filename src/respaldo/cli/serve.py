@@ -152,7 +152,7 @@ class _Daemon:
 
         What fails is said and tried again: a daemon that a full disk ends backs nothing up once there is room.
         """
-        announced: list[Schedule] = []
+        announced: list[Schedule] | None = None
         while not self.stopping.is_set():
             try:
                 schedules = self._schedules()
