@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,19 +42,8 @@ def serving(script: Script, login: Login | None = None, **known: Any) -> Iterato
                     connection, _peer = server.accept()
                 except OSError:
                     return
-                with connection:
-                    request = _read_request(connection)
-                    if not request:
-                        continue
-                    script.asked.append(request)
-                    said = script.answers.pop(0) if script.answers else answer(418)
-                    if callable(said):
-                        said(connection, request)
-                    else:
-                        connection.sendall(said)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(1 << 16):
-                        pass
+                # A thread each: an exec is open while its pod is asked for.
+                threading.Thread(target=_answer, args=(script, connection), daemon=True).start()
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -64,6 +53,22 @@ def serving(script: Script, login: Login | None = None, **known: Any) -> Iterato
         yield Api(cluster, pause=pauses.append), pauses
         server.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+def _answer(script: Script, connection: socket.socket) -> None:
+    with connection, suppress(ConnectionError):  # a client that has seen enough
+        request = _read_request(connection)
+        if not request:
+            return
+        script.asked.append(request)
+        said = script.answers.pop(0) if script.answers else answer(418)
+        if callable(said):
+            said(connection, request)
+        else:
+            connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):
+            pass
 
 
 def _read_request(connection: socket.socket) -> str:
