@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from respaldo.catalog.labels import MAX_TAGS
+from respaldo.repository.labels import MAX_TAGS
 from respaldo.cli.version_show import open_targets
 from respaldo.clock import SystemClock
 from respaldo.config.settings import Settings
