@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.command import ROOT, orchestrator
+from tests.rig.variables import shell_variables
 from tests.unit.manifests import write_backups
 
 
@@ -134,7 +135,7 @@ def test_directory_without_a_repository_is_said_to_be_one(words: list[str], is_t
 @pytest.mark.parametrize("command", [[str(ROOT / "backup_orchestrator.py"), "--list"], ["-m", "respaldo", "list"]])
 def test_dotenv_names_the_language_before_the_first_word(command: list[str], tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RESPALDO_LANG=en\nBACKUP_DIR=elsewhere\n")
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "LANG": "es_AR.UTF-8"}
+    environment = shell_variables(LANG="es_AR.UTF-8")
     done = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path,
@@ -157,7 +158,7 @@ def test_dotenv_that_is_no_text_is_refused_in_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script_of_each_shell_names_the_program(shell: str, tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en"}
+    environment = shell_variables(RESPALDO_LANG="en")
     command = [sys.executable, "-m", "respaldo"]
     done = subprocess.run(
         [*command, "completion", shell], env=environment, capture_output=True, text=True, check=True, timeout=60

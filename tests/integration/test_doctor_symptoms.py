@@ -19,7 +19,6 @@ from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.commands.command import ROOT
 from tests.rig import embedded
 from tests.rig.requirements import require
 from tests.rig.variables import shell_variables

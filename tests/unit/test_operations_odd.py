@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from respaldo.repository.labels import MAX_TAGS
 from respaldo.cli.version_show import open_targets
 from respaldo.clock import SystemClock
 from respaldo.config.settings import Settings
@@ -18,6 +17,7 @@ from respaldo.operations.health import Health, HealthServer
 from respaldo.operations.schedules import DECLARED, read_declared
 from respaldo.operations.segments import SegmentStore
 from respaldo.operations.versions import LabelRequest, check_request
+from respaldo.repository.labels import MAX_TAGS
 from respaldo.repository.records import BackupType, Series
 from respaldo.repository.repository import Repository
 from respaldo.schedule.crontab import add_block, restore_block, write_block

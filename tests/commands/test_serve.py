@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.commands.command import respaldo
 from tests.rig.receivers import free_port
 from tests.rig.variables import shell_variables
-from tests.unit.command import respaldo
 from tests.unit.manifests import write_backups
 
 WITHIN_S = 15
