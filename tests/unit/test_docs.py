@@ -265,3 +265,21 @@ def test_figures_of_the_readme_are_those_of_the_benchmarks(page: str) -> None:
 def test_no_module_imports_itself_by_a_detour() -> None:
     graph = grimp.build_graph("respaldo")
     TopologicalSorter({one: graph.find_modules_directly_imported_by(one) for one in graph.modules}).prepare()
+
+
+def test_functions_said_not_to_be_reached_are_in_their_modules() -> None:
+    gone = []
+    for row in re.findall(
+        r"^\| (.*/.*|app|process) \| (`.*) \|$", (ROOT / "docs/coverage.md").read_text(), re.MULTILINE
+    ):
+        modules = [(ROOT / f"src/respaldo/{name}.py").read_text() for name in row[0].split(", ")]
+        names = re.findall(r"`(\w+)`", row[1].partition(" | ")[0])
+        assert names, row
+        gone += [(row[0], name) for name in names if not any(f"def {name}(" in text for text in modules)]
+    assert gone == []
+
+
+def test_tests_said_to_reach_what_is_not_seen_are_there() -> None:
+    names = re.findall(r"`(test_\w+)`", (ROOT / "docs/coverage.md").read_text())
+    source = "\n".join(file.read_text() for file in (ROOT / "tests").rglob("*.py"))
+    assert [name for name in names if f"def {name}(" not in source] == []
