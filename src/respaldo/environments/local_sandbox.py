@@ -224,7 +224,7 @@ def remove_leftovers() -> int:
     """End and remove the throwaway servers that dead runs of this user left on this machine; return how many."""
     removed = 0
     for directory in Path(_parent()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
+        with suppress(OSError, EnvironmentFailedError):
             # Another user's directory says nothing: who may write /tmp could name any process in it.
             if not directory.is_symlink() and directory.stat().st_uid == os.geteuid() and _is_left(directory):
                 _remove(directory)
