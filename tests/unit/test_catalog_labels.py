@@ -110,7 +110,7 @@ def test_labels_written_are_read_back(backups: dict[str, BackupLabels], branches
     assert decode_labels(encode_labels(labels)) == labels
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
