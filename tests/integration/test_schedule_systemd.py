@@ -254,7 +254,8 @@ def test_adding_that_was_killed_leaves_whole_units_and_can_be_repeated(place: Pl
 def test_timer_of_a_user_is_one_of_the_users_own_systemd(place: Place) -> None:
     machine, home = place.machine, place.directory / "home"
     closed = [path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix)) if path.stat().st_mode & 0o005 != 0o005]
-    require("systemd", f"a user without rights cannot read {closed[0]}" if closed else None)
+    if closed:
+        pytest.skip(f"a user without rights cannot read {closed[0]}")
     prefix, more = machine.start_user(home)
     place = replace(place, prefix=prefix, more=more)
     for path in (place.directory, place.directory / ".env"):

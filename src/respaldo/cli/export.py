@@ -65,7 +65,7 @@ def run_export_command(output: Output, settings: Settings, name: str, form: str,
     app = App(settings)
     reader = app.open_repository().reader(manifest.target, manifest.name)
     with Progress(output, _("exporting")) as listen, _opened(target) as file:
-        server = app.find_server(listen, any_database=True)
+        server = app.find_server(listen, any_database=True, preferred=manifest.environment)
         if form in SCRIPTS:
             export_script(server, reader, file, form)
         else:
