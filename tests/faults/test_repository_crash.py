@@ -33,7 +33,7 @@ DIE = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from tests.unit import test_repository_crash as crash
+from tests.faults import test_repository_crash as crash
 crash.back_up(crash.DirectoryStorage(Path(sys.argv[1])), text=b"2\\n", replace=True, die_at=int(sys.argv[2]))
 """
 
