@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -197,10 +198,10 @@ SELECT pg_catalog.pg_get_userbyid(10) AS superuser,
 def await_server(sandbox: Sandbox) -> Server:
     """Wait until the throwaway server answers on TCP: the one that runs an image's init scripts does not."""
     clock = threading.Event()
-    waited_s = 0.0
-    while waited_s < _START_S:
+    deadline_s = time.monotonic() + _START_S
+    while time.monotonic() < deadline_s:
         try:
-            ready = sandbox.runner.run(["sh", "-c", _IS_READY, "sh", sandbox.probe_host], timeout_s=20)
+            ready = sandbox.runner.run(["sh", "-c", _AWAIT_READY, "sh", sandbox.probe_host], timeout_s=60)
             if ready.status == 0:
                 return connect(sandbox.runner, ConnectionOverrides(), any_database=True)
         except (EnvironmentFailedError, PostgresError) as error:
@@ -209,11 +210,20 @@ def await_server(sandbox: Sandbox) -> Server:
             reason = ready.stderr.decode(errors="replace").strip() or ready.stdout.decode(errors="replace").strip()
         sandbox.check_alive()
         clock.wait(_PAUSE_S)
-        waited_s += _PAUSE_S
     raise InconclusiveError(_("the throwaway instance did not start: {reason}").format(reason=reason))
 
 
-_IS_READY = 'PATH="$PATH:/usr/lib/postgresql/$PG_MAJOR/bin:/opt/bitnami/postgresql/bin" exec pg_isready -h "$1"'
+# One command that looks again and again, for ten seconds: each start of one takes time from the server that starts.
+_AWAIT_READY = """
+PATH="$PATH:/usr/lib/postgresql/$PG_MAJOR/bin:/opt/bitnami/postgresql/bin"
+left=50
+until said=$(pg_isready -h "$1"); do
+  status=$?
+  if [ "$left" = 0 ] || [ "$status" = 127 ]; then echo "$said"; exit "$status"; fi
+  left=$((left - 1))
+  sleep 0.2
+done
+"""
 
 
 def _recover(
