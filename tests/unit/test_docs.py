@@ -167,6 +167,14 @@ def test_architecture_says_what_each_dependency_is_for() -> None:
     assert names - described == set()
 
 
+def test_architecture_says_which_tests_prove_each_page_of_the_manual() -> None:
+    table = (ROOT / "docs/architecture.md").read_text().partition("| page | tests |\n")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| ([a-z-]+)[:\w ]* \| (.+) \|$", table, re.MULTILINE)
+    assert {name for name, _tests in rows} == {page.stem for page in (ROOT / "docs/en").glob("*.md")}
+    tests = [test for _name, line in rows for test in re.findall(r"`(\w+/test_\w+)`", line)]
+    assert [test for test in tests if not (ROOT / f"tests/{test}.py").is_file()] == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.es.md"])
 def test_readme_names_the_two_commands(page: str) -> None:
     text = (ROOT / page).read_text()
