@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from respaldo.environments.local import LocalEnvironment
 from respaldo.environments.local_tools import REQUIRED
 from respaldo.errors import EnvironmentFailedError
 from tests.rig.kube_cluster import KubernetesCluster
+from tests.rig.listening import answering_server
 
 IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15", "postgres:14", "postgres:13")
 
@@ -143,28 +142,6 @@ def local_bench(folder: Path) -> Iterator[Bench]:
             scratch=str(folder),
             variables=variables | {"PATH": f"{tools}:{variables['PATH']}", "PGHOST": "127.0.0.1", "PGPORT": str(port)},
         )
-
-
-@contextmanager
-def answering_server() -> Iterator[int]:
-    """Answer SSLRequest with "no", as a PostgreSQL server does; give the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def answer() -> None:
-            while True:
-                try:
-                    connection, _address = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    if connection.recv(8) == b"\0\0\0\x08\x04\xd2\x16\x2f":
-                        connection.sendall(b"N")
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        yield int(server.getsockname()[1])
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 def _find_image() -> str:

@@ -7,13 +7,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+
+from tests.rig.listening import listening
 
 STATUS_CHANNEL, OUTPUT_CHANNEL = 3, 1
 
@@ -39,10 +41,15 @@ def faulty_api(kubeconfig: Path, folder: Path) -> Iterator[FaultyApi]:
     user = document["users"][0]["user"]
     context = ssl.create_default_context(cafile=document["clusters"][0]["cluster"]["certificate-authority"])
     context.load_cert_chain(user["client-certificate"], user["client-key"])
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        cluster = {"server": f"http://127.0.0.1:{listener.getsockname()[1]}"}
-        path = folder / "faulty.kubeconfig"
+    path = folder / "faulty.kubeconfig"
+    api = FaultyApi(kubeconfig=path)
+
+    def connect() -> ssl.SSLSocket:
+        plain = socket.create_connection((server.hostname, server.port))
+        return context.wrap_socket(plain, server_hostname=server.hostname)
+
+    with listening(lambda client: _serve(api, client, connect)) as port:
+        cluster = {"server": f"http://127.0.0.1:{port}"}
         path.write_text(
             yaml.safe_dump(
                 {
@@ -52,25 +59,7 @@ def faulty_api(kubeconfig: Path, folder: Path) -> Iterator[FaultyApi]:
                 }
             )
         )
-        api = FaultyApi(kubeconfig=path)
-
-        def connect() -> ssl.SSLSocket:
-            plain = socket.create_connection((server.hostname, server.port))
-            return context.wrap_socket(plain, server_hostname=server.hostname)
-
-        def accept() -> None:
-            while True:
-                try:
-                    client, _address = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=_serve, args=(api, client, connect), daemon=True).start()
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
         yield api
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 def _serve(api: FaultyApi, client: socket.socket, connect: Any) -> None:

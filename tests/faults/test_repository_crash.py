@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,13 @@ from blake3 import blake3
 from respaldo.clock import SystemClock
 from respaldo.errors import StorageError
 from respaldo.repository.codec import compress
-from respaldo.repository.records import BackupFacts, BackupType, Decision, Series, TargetPath
+from respaldo.repository.records import BackupType, Series
 from respaldo.repository.repository import Repository
 from respaldo.storage.base import ObjectWriter, Storage
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
+from tests.unit.repositories import FACTS, TARGET
 
-TARGET = TargetPath(instance="i", database="d")
-FACTS = BackupFacts(
-    started=datetime(2026, 11, 24, 2, 0, tzinfo=UTC),
-    environment="local",
-    tool_version="0.1.0",
-    decision=Decision(code="first", text="first"),
-    tables=1,
-)
 STEPS = 5
 DIE = """
 import os, sys

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from respaldo.environments.kubernetes_api import Api
 from respaldo.environments.kubernetes_config import Cluster
 from respaldo.environments.kubernetes_login import FixedLogin, Login, Proof
+from tests.rig.listening import listening
 
 
 def answer(status: int, document: dict[str, Any] | None = None, *headers: str) -> bytes:
@@ -34,25 +35,11 @@ class Script:
 def serving(script: Script, login: Login | None = None, **known: Any) -> Iterator[tuple[Api, list[float]]]:
     """An API that answers by the script, and the pauses that were made; ``known``: more fields of the cluster."""
     pauses: list[float] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _peer = server.accept()
-                except OSError:
-                    return
-                # A thread each: an exec is open while its pod is asked for.
-                threading.Thread(target=_answer, args=(script, connection), daemon=True).start()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        fields: dict[str, Any] = {"server": f"http://127.0.0.1:{server.getsockname()[1]}", "namespace": "default"}
+    with listening(partial(_answer, script)) as port:
+        fields: dict[str, Any] = {"server": f"http://127.0.0.1:{port}", "namespace": "default"}
         login = login or FixedLogin(Proof(authorization="Bearer secret-token"))
         cluster = Cluster(origin="a test", login=login, **(fields | known))
         yield Api(cluster, pause=pauses.append), pauses
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 def _answer(script: Script, connection: socket.socket) -> None:

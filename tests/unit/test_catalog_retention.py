@@ -83,6 +83,7 @@ def over_histories(check: Callable[[list[Retained], RetentionPolicy], None]) -> 
                 error.add_note(f"history {seed}")
                 raise
 
+    # pytest would take the arguments of the check for fixtures.
     del test.__wrapped__
     return test
 

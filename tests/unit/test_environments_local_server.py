@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from respaldo.environments.local_process import LocalRunner
 from respaldo.environments.local_sandbox import LocalSandbox
 from respaldo.environments.local_tools import REQUIRED, SERVER, find_server
 from respaldo.errors import EnvironmentFailedError, StreamCutError
+from tests.rig.listening import answering_server
 
 pytestmark = pytest.mark.usefixtures("in_english")
 
@@ -106,23 +106,8 @@ def test_program_that_is_not_there_takes_no_input() -> None:
 @pytest.fixture
 def port() -> Iterator[int]:
     """Of something that answers as a server does which has no TLS."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _peer = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(8)
-                    connection.sendall(b"N")
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+    with answering_server() as port:
+        yield port
 
 
 def test_server_without_client_programs_here_is_said_with_what_to_install(port: int, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Filling:
         """
         with self._server.open_session(self._database) as session:
             # Not in the heap's order: without its indexes the catalogue of 5 000 tables takes twenty seconds.
-            session.execute(read_settings(self._encoding, self._server.facts.version_num))
+            session.execute(read_settings(self._encoding))
             self._columns = {one.qualified: one.columns for one in self._choose(list_tables(session))}
         loading = Loading(
             self._server,
@@ -109,7 +109,7 @@ class Filling:
                 if session is None:
                     session = self._server.open_session(self._database)
                     workers.closing(session)
-                    session.execute(heap_order_settings(self._encoding, self._server.facts.version_num))
+                    session.execute(heap_order_settings(self._encoding))
                 step(session)
         finally:
             if session is not None:

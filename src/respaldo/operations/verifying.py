@@ -98,7 +98,7 @@ class Comparison:
         self._server = server
         self._database = database
         self._expected = expected
-        self._settings = read_settings(encoding, server.facts.version_num)
+        self._settings = read_settings(encoding)
         self._encoding = encoding
         self._summed_by_name = summed_by_name
         self._tables: dict[str, Table] = {}

@@ -38,15 +38,14 @@ _TIMEOUTS = "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_tran
 _PLAIN = "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);\n"
 
 
-def read_settings(encoding: str, version_num: int) -> str:
+def read_settings(encoding: str) -> str:
     """Return what pg_dump's own connection sets before it reads (pg_dump.c, setup_connection), and three of ours.
 
     A role's or a database's settings must not change what is written. Ours: plans that keep the heap's order, and
     range scans wherever a range is asked for.
     """
-    newer = "SET transaction_timeout = 0;\n" if version_num >= 170000 else ""
     return (
-        f"{_TIMEOUTS}{newer}{_PLAIN}SET client_encoding = '{encoding}';\n"
+        f"{_TIMEOUTS}{_PLAIN}SET client_encoding = '{encoding}';\n"
         "SET DateStyle = ISO;\nSET IntervalStyle = POSTGRES;\nSET extra_float_digits = 3;\nSET bytea_output = hex;\n"
         "SET xmloption = content;\nSET row_security = off;\nSET synchronize_seqscans = off;\n"
         # As the tools are told (dump.py): a regclass is written with the quotes that they give it.
@@ -55,10 +54,10 @@ def read_settings(encoding: str, version_num: int) -> str:
     )
 
 
-def heap_order_settings(encoding: str, version_num: int) -> str:
+def heap_order_settings(encoding: str) -> str:
     """Return ``read_settings`` for whole tables: their rows come as they lie there, whatever indexes they have."""
     return (
-        f"{read_settings(encoding, version_num)}SET enable_seqscan = on;\nSET enable_indexscan = off;\n"
+        f"{read_settings(encoding)}SET enable_seqscan = on;\nSET enable_indexscan = off;\n"
         "SET enable_indexonlyscan = off;\nSET enable_bitmapscan = off;\n"
     )
 
@@ -97,8 +96,7 @@ class Snapshot:
         session = self._server.open_session()
         session.execute(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
-            f"SET TRANSACTION SNAPSHOT '{self.identifier}';\n"
-            + read_settings(self._server.facts.encoding, self._server.facts.version_num)
+            f"SET TRANSACTION SNAPSHOT '{self.identifier}';\n" + read_settings(self._server.facts.encoding)
         )
         return session
 
