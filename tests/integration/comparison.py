@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from tests.rig.containers import PostgresContainer
+from tests.rig.containers import PostgresContainer, without_timeouts
 
 SQL = Path(__file__).parent / "sql"
 _STATE = (SQL / "catalog.sql").read_bytes() + (SQL / "contents.sql").read_bytes()
@@ -40,7 +40,7 @@ def _describe_state(server: PostgresContainer, database: str) -> list[bytes]:
     """What the catalogues say of it, then its rows and sequences."""
     argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", server.user, "-d", database, "-f", "-"]
     # The database's own settings must neither cut the comparison short nor change how it reads.
-    options = "-c statement_timeout=0 -c standard_conforming_strings=on -c default_transaction_read_only=off"
+    options = f"{without_timeouts(server)} -c standard_conforming_strings=on -c default_transaction_read_only=off"
     options += " -c quote_all_identifiers=off"
     lines = server.exec(argv, _STATE, environment={"PGOPTIONS": options}).stdout.split(b"\n")
     # Which temporary schema a session has is chance.

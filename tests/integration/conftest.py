@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from respaldo.postgres.identifiers import quote_identifier
 from tests.conftest import DatabaseFactory
 from tests.contracts import CONTRACT
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
-from tests.rig.containers import PostgresContainer
+from tests.rig.containers import PostgresContainer, major_of
 from tests.rig.database import Database, database_on
 from tests.rig.variables import shell_variables
 
@@ -87,12 +86,6 @@ class Respaldo:
         backups: list[dict[str, Any]] = json.loads(ended.out)
         CONTRACT.check("respaldo list", backups)
         return backups
-
-
-@cache
-def major_of(server: PostgresContainer) -> int:
-    """Return a server's major version."""
-    return int(server.psql("SELECT current_setting('server_version_num')::int / 10000"))
 
 
 @dataclass(slots=True, kw_only=True)

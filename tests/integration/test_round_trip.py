@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ContainerFactory
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import MAJORS, RoundTrips, major_of
-from tests.rig.containers import PostgresContainer
+from tests.integration.conftest import MAJORS, RoundTrips
+from tests.rig.containers import PostgresContainer, major_of
 
 FILES = ("shop.sql", "structure.sql", "types.sql", "hostile_text.sql", "names.sql")
 ENDS = (MAJORS[0], MAJORS[-1])

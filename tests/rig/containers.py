@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 from tests.rig.engine import LABEL, RigError, docker, run_id
 
@@ -18,6 +19,14 @@ READY_TIMEOUT_S = 90.0
 KNOCKS = 150
 # Nothing here outlives the machine, so nothing need reach the disk; but a killed server must keep its commits.
 FAST = ("-c", "listen_addresses=*", "-c", "fsync=off", "-c", "full_page_writes=off")
+# What a role or a database can set, by the version that it came with; a server refuses what it does not know.
+_TIMEOUTS = {
+    "statement_timeout": 13,
+    "lock_timeout": 13,
+    "idle_in_transaction_session_timeout": 13,
+    "idle_session_timeout": 14,
+    "transaction_timeout": 17,
+}
 _numbers = itertools.count(1)
 
 
@@ -66,9 +75,9 @@ class PostgresContainer:
         return self.exec(argv, sql.encode()).stdout.decode().removesuffix("\n")
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
-        """Return what the container's own ``pg_dump`` writes, whatever timeout the database's settings set."""
+        """Return what the container's own ``pg_dump`` writes, whatever timeouts are set on the database."""
         argv = ["pg_dump", "-U", self.user, "-d", database or self.database, *options]
-        return self.exec(argv, environment={"PGOPTIONS": "-c statement_timeout=0"}).stdout
+        return self.exec(argv, environment={"PGOPTIONS": without_timeouts(self)}).stdout
 
     def pg_restore(self, archive: bytes, *options: str, database: str | None = None) -> None:
         """Hand an archive to the container's own ``pg_restore``."""
@@ -125,6 +134,17 @@ class PostgresContainer:
     def remove(self) -> None:
         """Remove the container and its volumes, running or not; harmless when repeated."""
         docker("rm", "--force", "--volumes", self.id)
+
+
+@cache
+def major_of(server: PostgresContainer) -> int:
+    """Return a server's major version."""
+    return int(server.psql("SELECT current_setting('server_version_num')::int / 10000"))
+
+
+def without_timeouts(server: PostgresContainer) -> str:
+    """Return libpq's options for a session that no timeout set on a role or a database ends."""
+    return " ".join(f"-c {name}=0" for name, since in _TIMEOUTS.items() if major_of(server) >= since)
 
 
 def _listens(address: str) -> bool:

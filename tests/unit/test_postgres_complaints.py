@@ -58,6 +58,13 @@ def test_lost_session_is_told_in_the_server_s_words_with_a_hint(said: str, told:
     assert error.hint
 
 
+@pytest.mark.parametrize("timeout", ["transaction timeout", "idle-session timeout", "idle-in-transaction timeout"])
+def test_session_that_a_timeout_ended_says_where_to_raise_it(timeout: str) -> None:
+    error = explain("psql", f"FATAL:  57P05: terminating connection due to {timeout}\n{WENT}{LOST}".encode())
+    assert timeout in error.message
+    assert "límite de tiempo demasiado corto" in str(error.hint)
+
+
 def test_statements_that_failed_are_told_apart() -> None:
     said = (
         "pg_restore: error: could not execute query: ERROR:  a\nCommand was: CREATE b\n"

@@ -57,6 +57,7 @@ def _complaint(text: str) -> tuple[str, str]:
 
 def _hint(text: str) -> str | None:
     snapshot_went = _("the session that held the backup's snapshot was ended: the server's log tells why; try again")
+    too_short = _("the server, the database or the role sets a timeout that is too short: raise it there")
     rules = (
         ("password authentication failed", _("set the right user with --user and its password in RESPALDO_PASSWORD")),
         ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
@@ -65,6 +66,8 @@ def _hint(text: str) -> str | None:
         ("unsupported startup parameter", _("a connection pooler stands there: connect to the server itself")),
         ('snapshot "', snapshot_went),
         ("invalid snapshot", snapshot_went),
+        ("-session timeout", too_short),
+        ("transaction timeout", too_short),
         ("terminating connection", _("somebody ended the session: the server's log tells more; try again")),
         ("closed the connection", _("the server's log tells why it ended the session; try again")),
         ("starting up", _("the server is starting: try again in a moment")),
