@@ -19,7 +19,7 @@ from tests.rig.containers import PostgresContainer
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 120
-GONE_WITHIN_S = 20
+GONE_WITHIN_S = 60
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "RESPALDO_LANG": "en"}
 # The server has no such process of its own, and the tests' own are not running while this is asked.
 OURS = {"psql", "pg_dump", "pg_dumpall", "pg_restore", "zstd", "gzip", "sh"}

@@ -232,6 +232,6 @@ def test_failed_run_is_noted_with_its_reason_and_the_daemon_stays(tmp_path: Path
 )
 def test_daemon_that_cannot_be_meant_does_not_start(tmp_path: Path, words: list[str], said: str) -> None:
     command = [sys.executable, "-m", "respaldo", "--repository", str(tmp_path), "serve", *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=WITHIN_S)
     assert done.returncode == 2
     assert said in done.stderr
