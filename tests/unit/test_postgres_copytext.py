@@ -132,6 +132,14 @@ def test_split_script_hands_rows_on_as_they_come_whole() -> None:
     assert given == [(1, b"1\n"), (2, b"22\n3\n"), (3, b"44\n")]
 
 
+def test_split_script_looks_at_each_piece_of_a_huge_row_once() -> None:
+    """Looked at anew with every piece, this row would take minutes."""
+    pieces = [b'COPY "s"."t" ("a") FROM stdin;\n', *[b"x" * 16_384] * 4096, b"\n\\.\n"]
+    _begin, rows, _end = split_script(pieces)
+    assert isinstance(rows, Rows)
+    assert len(rows.text) == 16_384 * 4096 + 1
+
+
 def test_split_script_keeps_names_of_any_encoding() -> None:
     name = "año".encode("latin-1")
     begin = next(split_script([b'COPY "%s"."t" ("a") FROM stdin;\n\\.\n' % name]))

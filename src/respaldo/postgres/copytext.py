@@ -63,10 +63,14 @@ Part = RowsBegin | Rows | RowsEnd | Statements
 
 def split_script(pieces: Iterable[bytes]) -> Iterator[Part]:
     """Yield the parts of a data script in order. Raise PostgresError where it ends inside one."""
-    buffer = b""
+    held: list[bytes] = []
     in_rows = False
     for piece in pieces:
-        buffer += piece
+        held.append(piece)
+        # Of a row in many pieces each is looked at once.
+        if in_rows and b"\n" not in piece:
+            continue
+        buffer = b"".join(held)
         while True:
             if in_rows:
                 part, buffer, in_rows = _take_rows(buffer)
@@ -83,7 +87,8 @@ def split_script(pieces: Iterable[bytes]) -> Iterator[Part]:
                     break
                 yield begin
                 in_rows = True
-    if in_rows or buffer.strip():
+        held = [buffer]
+    if in_rows or b"".join(held).strip():
         raise PostgresError(_("pg_dump's text ends in the middle of a statement or of a table's rows"))
 
 
