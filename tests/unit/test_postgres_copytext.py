@@ -132,6 +132,10 @@ def test_split_script_hands_rows_on_as_they_come_whole() -> None:
     assert given == [(1, b"1\n"), (2, b"22\n3\n"), (3, b"44\n")]
 
 
+def test_split_script_of_nothing_is_nothing() -> None:
+    assert parts_of([]) == []
+
+
 def test_split_script_looks_at_each_piece_of_a_huge_row_once() -> None:
     """Looked at anew with every piece, this row would take minutes."""
     pieces = [b'COPY "s"."t" ("a") FROM stdin;\n', *[b"x" * 16_384] * 4096, b"\n\\.\n"]

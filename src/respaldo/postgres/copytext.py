@@ -63,6 +63,7 @@ Part = RowsBegin | Rows | RowsEnd | Statements
 
 def split_script(pieces: Iterable[bytes]) -> Iterator[Part]:
     """Yield the parts of a data script in order. Raise PostgresError where it ends inside one."""
+    buffer = b""
     held: list[bytes] = []
     in_rows = False
     for piece in pieces:
@@ -88,7 +89,7 @@ def split_script(pieces: Iterable[bytes]) -> Iterator[Part]:
                 yield begin
                 in_rows = True
         held = [buffer]
-    if in_rows or b"".join(held).strip():
+    if in_rows or buffer.strip():
         raise PostgresError(_("pg_dump's text ends in the middle of a statement or of a table's rows"))
 
 
