@@ -348,6 +348,36 @@ def test_no_channel_tells_the_secret_of_another() -> None:
     assert delivery.error.message == "of another: ***"
 
 
+@pytest.mark.parametrize("before", [176, 188, 196, 280, 292, 460, 476, 490])
+def test_no_part_of_a_secret_is_told_where_an_answer_is_cut(before: int, inbox: Inbox, tmp_path: Path) -> None:
+    said = "." * before + TOKEN + "." * 1000
+    inbox.answers, inbox.body = [403], said
+    program = tmp_path / "sendmail"
+    program.write_text(f"#!/bin/sh\ncat >/dev/null; echo {said} >&2; exit 1\n")
+    program.chmod(0o700)
+    with smtp_server() as mailbox:
+        mailbox.refuses = [f"554 {said}"]
+        channels: dict[str, Channel] = {
+            "slack": bot(inbox.url),
+            "sendmail": SendmailChannel(program=str(program), envelope=TO),
+            "smtp": SmtpChannel(host="127.0.0.1", port=mailbox.port, security="none", envelope=TO),
+        }
+        deliveries = deliver({name: [message()] for name in channels}, channels)
+    assert len(deliveries) == 3
+    for delivery in deliveries:
+        assert delivery.error is not None
+        assert "...." in delivery.error.message
+        assert "xo" not in delivery.error.message
+        assert len(delivery.error.message) <= 500
+
+
+def test_answer_that_breaks_off_is_told_by_its_status(inbox: Inbox) -> None:
+    inbox.answers, inbox.headers = [403], {"Content-Length": "100000"}
+    error = failure_of(bot(inbox.url, timeout_s=0.5))
+    assert "403" in error.message
+    assert not error.is_temporary
+
+
 def test_deliver_outlives_an_error_of_any_kind() -> None:
     class FakeSurprisingChannel:
         name = "odd"

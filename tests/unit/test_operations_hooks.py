@@ -150,3 +150,25 @@ def test_what_a_hook_says_is_bounded() -> None:
     with pytest.raises(HookFailedError) as caught:
         run_hooked(NOWHERE, TARGET, Hooks(pre_command="yes 0123456789 | head -c 3000000; exit 1"), manifest)
     assert len(caught.value.message) < 2500
+
+
+@pytest.mark.parametrize("behind", [1970, 1974, 1980, 1990, 1996, 2000, 2010])
+def test_no_part_of_a_secret_is_shown_where_what_a_hook_says_is_cut(behind: int) -> None:
+    command = f"printf 'x AVERYLONG  SECRETPASSWORD'; head -c {behind} /dev/zero | tr '\\0' y; exit 4"
+    with pytest.raises(HookFailedError) as caught:
+        run_hooked(
+            NOWHERE,
+            TARGET,
+            Hooks(pre_command=command, secrets=("AVERYLONG  SECRETPASSWORD", "SECRETPASSWORD")),
+            manifest,
+        )
+    said = caught.value.message.rpartition(": ")[2]
+    assert said.strip("xy *") == ""
+    assert said.count("y") >= min(behind, 1950)
+
+
+@pytest.mark.parametrize("secret", ["two  blanks", "a tab\tand\nlines", " at its ends "])
+def test_secret_with_blanks_is_not_repeated_from_a_hook(secret: str) -> None:
+    with pytest.raises(HookFailedError) as caught:
+        run_hooked(NOWHERE, TARGET, Hooks(pre_command=f"echo '[{secret}]'; exit 1", secrets=(secret,)), manifest)
+    assert caught.value.message.replace(" ", "").endswith("[***]")

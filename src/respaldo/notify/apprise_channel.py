@@ -69,7 +69,7 @@ class AppriseChannel:
                 _("Apprise does not know this URL"), hint=_("https://github.com/caronc/apprise lists what it knows")
             )
         if not is_sent:
-            reason = " ".join(log.getvalue().split())[:300] or _("it gave no reason")
+            reason = log.getvalue().strip() or _("it gave no reason")
             raise NotificationError(_("Apprise failed: {reason}").format(reason=reason), is_temporary=True)
 
 

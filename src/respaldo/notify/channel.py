@@ -12,6 +12,7 @@ from respaldo.redaction import redact
 
 TIMEOUT_S = 10.0
 """How long one step of a server may take: connecting, or one answer."""
+_SHOWN = 500
 
 
 class Channel(Protocol):
@@ -28,12 +29,11 @@ class Channel(Protocol):
 
 
 def redact_error(error: NotificationError, secrets: Iterable[str]) -> NotificationError:
-    """Return the error without the secrets."""
+    """Return the error without the secrets, on one line, and cut: a server may say as much as it likes."""
     known = list(secrets)
+    message = " ".join(redact(error.message, known).split())[:_SHOWN]
     hint = redact(error.hint, known) if error.hint else None
-    return NotificationError(
-        redact(error.message, known), hint=hint, is_temporary=error.is_temporary, is_partial=error.is_partial
-    )
+    return NotificationError(message, hint=hint, is_temporary=error.is_temporary, is_partial=error.is_partial)
 
 
 def secrets_of_url(url: str) -> list[str]:

@@ -167,5 +167,4 @@ class SendmailChannel:
 
 
 def _text(said: bytes | str) -> str:
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return " ".join(text.split())[:300]
+    return said.decode(errors="replace") if isinstance(said, bytes) else said

@@ -7,6 +7,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from email.message import Message as Headers
 from typing import IO
 from urllib.error import HTTPError, URLError
@@ -40,8 +41,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float)
             data: bytes = answer.read(_LONGEST_ANSWER)
             return data
     except HTTPError as error:
-        with error:
-            said = error.read(200).decode(errors="replace").strip()
+        said = _read_refusal(error)
         is_temporary = error.code in {408, 425, 429} or error.code >= 500
         raise NotificationError(
             _("{host} answered {status}: {text}").format(host=host, status=error.code, text=said or error.reason),
@@ -54,6 +54,13 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float)
     except ValueError as error:
         # Also what http.client says of an address with a control character.
         raise NotificationError(_("the address of {host} cannot be used").format(host=host)) from error
+
+
+def _read_refusal(error: HTTPError) -> str:
+    """Return what a server says beside its status, as far as it comes."""
+    with error, suppress(OSError, http.client.HTTPException):
+        return error.read(_LONGEST_ANSWER).decode(errors="replace").strip()
+    return ""
 
 
 def connection_error(host: str, error: BaseException) -> NotificationError:

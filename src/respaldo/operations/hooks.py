@@ -16,10 +16,12 @@ from respaldo.errors import HookFailedError, RespaldoError
 from respaldo.language import _
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.server import Server
-from respaldo.redaction import redact
+from respaldo.redaction import redact, redact_end
 from respaldo.repository.records import Manifest, TargetPath
 
-_SHOWN_BYTES = 2000
+_SHOWN = 2000
+_READ_BYTES = 256 << 10
+"""More than is shown, by more than any secret is long, each of its bytes as a URL writes it."""
 _GRACE_S = 5.0
 
 
@@ -143,11 +145,11 @@ def run_command(command: str, told: Mapping[str, str], *, timeout_s: float, phas
                 _end(child)
         if status == 0:
             return
-        said.seek(max(0, said.seek(0, os.SEEK_END) - _SHOWN_BYTES))
-        words = " ".join(said.read().decode(errors="replace").split())
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _READ_BYTES))
+        words = redact_end(said.read().decode(errors="replace"), hooks.secrets, _SHOWN)
     raise HookFailedError(
         _("the hook {phase} the backup ended with status {status}: {text}").format(
-            phase=_phase(phase), status=status, text=redact(words, hooks.secrets) or _("it said nothing")
+            phase=_phase(phase), status=status, text=" ".join(words.split()) or _("it said nothing")
         )
     )
 
