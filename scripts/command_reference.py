@@ -41,7 +41,7 @@ EXIT_CODES = {
     40: N_("environment: engine, container, permission, a stream cut short"),
     50: N_("a restore, a drill or doctor found that something is not as it should be"),
     51: N_("status: the newest backup of a target is older than the objective, or there is none"),
-    130: N_("interrupted by Ctrl-C or SIGTERM"),
+    130: N_("interrupted by Ctrl-C, SIGTERM or SIGHUP"),
 }
 OTHER_VARIABLES = {
     "RESPALDO_LANG": N_("language: es or en; then LC_ALL, LC_MESSAGES, LANG are asked; Spanish where none names one"),

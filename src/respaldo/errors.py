@@ -17,7 +17,7 @@
     ├── StaleError                 51   the newest backup is older than the objective
     ├── ProofFailedError           50   a drill or a check failed
     │   └── InconclusiveError      50   a drill could find nothing out
-    └── InterruptedRunError       130   Ctrl-C or SIGTERM
+    └── InterruptedRunError       130   Ctrl-C, SIGTERM or SIGHUP
 
 Standard library only. Library errors are translated to these at the port where they occur, with ``raise … from``.
 """

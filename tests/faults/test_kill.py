@@ -81,7 +81,7 @@ def test_backup_killed_at_any_time_leaves_whole_backups_and_no_session(
     with_full.check_no_strays()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["environment", "backing up", "definitions and roles", '"public".'])
 def test_backup_asked_to_stop_exits_130_with_nothing_half_made(
     with_full: Program, number: signal.Signals, moment: str

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +15,14 @@ import pytest
 
 from respaldo.operations.alert_state import ALERTS
 from tests.conftest import DatabaseFactory
+from tests.faults.program import wait_until
 from tests.integration.conftest import Respaldo
 from tests.integration.test_secrets import CommandLines, run
 from tests.rig.containers import PostgresContainer
 from tests.rig.database import Database
 from tests.rig.receivers import Inbox, Mailbox, http_server, make_certificate, smtp_server
+from tests.rig.variables import shell_variables
+from tests.unit.test_operations_hooks import assert_gone
 
 SECRETS = {
     "RESPALDO_SMTP_PASSWORD": "planted-smtp-password",
@@ -115,6 +122,44 @@ def test_a_hook_after_that_fails_leaves_a_good_backup_with_a_warning(told: Told)
     assert "division by zero" in err
     assert len(told.respaldo.list()) == 1
     assert "with warnings" in str(told.mailbox.emails[0]["Subject"])
+
+
+def start_in_a_shell(told: Told, script: str, *words: str, **hooks: str) -> subprocess.Popen[bytes]:
+    """Start a backup as ``"$@"`` of a shell's script, at the head of a session of its own."""
+    place = ["--container", told.respaldo.container.name, "--database", told.database.name]
+    argv = [sys.executable, "-m", "respaldo", "--repository", str(told.respaldo.repository), "backup", *place]
+    variables = shell_variables(RESPALDO_LANG="en", TERM="xterm", **told.variables, **hooks)
+    return subprocess.Popen(["/bin/sh", "-c", script, *words, *argv], env=variables, start_new_session=True)
+
+
+def test_a_terminal_that_goes_away_ends_the_backup_as_ctrl_c_does_and_everybody_is_told(
+    told: Told, tmp_path: Path
+) -> None:
+    started, after = tmp_path / "started", tmp_path / "after"
+    controlling, terminal = pty.openpty()
+    process = start_in_a_shell(
+        told,
+        'exec "$@" <"$0" >"$0" 2>&1',
+        os.ttyname(terminal),
+        RESPALDO_PRE_HOOK=f"echo $$ >{started}.new; mv {started}.new {started}; sleep 600; :",
+        RESPALDO_POST_HOOK=f'echo "$RESPALDO_OUTCOME: $RESPALDO_ERROR" >{after}',
+    )
+    os.close(terminal)
+    wait_until(started.exists, "the hook runs")
+    os.close(controlling)
+    assert process.wait(60) == 130
+    assert_gone(int(started.read_text()))
+    assert after.read_text() == "failure: interrupted\n"
+    assert "/planted-ping-key/fail" in told.inbox.paths
+    assert [str(email["Subject"]).endswith("FAILED") for email in told.mailbox.emails] == [True]
+    assert told.respaldo.list() == []
+
+
+@pytest.mark.parametrize(("script", "status", "count"), [('exec "$@"', 130, 0), ('trap "" HUP; exec "$@"', 0, 1)])
+def test_sighup_ends_a_backup_unless_it_is_ignored(told: Told, script: str, status: int, count: int) -> None:
+    process = start_in_a_shell(told, script, "sh", RESPALDO_PRE_HOOK="kill -HUP $PPID; kill -HUP $PPID")
+    assert process.wait(60) == status
+    assert len(told.respaldo.list()) == count
 
 
 def test_outages_never_fail_a_good_backup_and_are_made_up_for(told: Told) -> None:

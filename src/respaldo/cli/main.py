@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import threading
@@ -108,17 +109,36 @@ def _take_any_terminal() -> None:
 
 @contextmanager
 def _ending_as_by_interrupt() -> Iterator[None]:
-    """Make SIGTERM, which ends containers and services, clean up as Ctrl-C does; a second changes nothing."""
+    """Make SIGTERM, which ends containers and services, and SIGHUP, which a terminal sends that goes away, clean up as
+    Ctrl-C does; another of them changes nothing. A SIGHUP that is ignored, as under nohup, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+    is_ending = False
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_ending
+        if number == signal.SIGHUP:
+            _leave(terminals)
+        # Not SIG_IGN, which the hooks and programs that are started from now on would inherit.
+        if not is_ending:
+            is_ending = True
+            raise KeyboardInterrupt
+
+    heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(terminals: Sequence[int]) -> None:
+    """Write to nowhere what would go to a terminal that is gone: there each word is an error, also in a clean-up."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for terminal in terminals:
+        os.dup2(nowhere, terminal)
+    os.close(nowhere)
