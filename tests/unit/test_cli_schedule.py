@@ -12,7 +12,7 @@ import pytest
 
 from respaldo.app import App
 from respaldo.cli.main import cli, run_guarded
-from respaldo.cli.schedule_launch import build_launch, cluster_variables, unwritten_secrets
+from respaldo.cli.schedule_launch import build_launch, cluster_variables, is_dotenv_open, unwritten_secrets
 from respaldo.config.settings import Settings
 from respaldo.operations.schedules import read_schedules
 from respaldo.storage.files import held
@@ -144,6 +144,39 @@ def test_launch_holds_what_a_run_needs_and_no_secret(tmp_path: Path, monkeypatch
     assert SECRET not in repr(cluster)
     assert cluster["BACKUP_DIR"] == "/backups"
     assert "POSTGRES_CONTAINER" not in cluster
+
+
+def test_launch_trusts_and_reaches_whom_this_moment_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "SSL_CERT_FILE": "/etc/own/ca.pem",
+        "SSL_CERT_DIR": "/etc/own",
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "no_proxy": ".example,10.0.0.1",
+        "PGPASSFILE": "/root/pass",
+        "PGSERVICEFILE": "/root/services",
+        "PGSERVICE": "shop",
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": "system",
+        "PGSSLCERT": "/root/own.pem",
+        "PGSSLKEY": "/root/own.key",
+    }
+    secret = {
+        "PGPASSWORD": SECRET,
+        "http_proxy": f"http://ops:{SECRET}@proxy.example:3128",
+        "ALL_PROXY": f"ops:{SECRET}@proxy.example",
+    }
+    for name, value in {**given, **secret}.items():
+        monkeypatch.setenv(name, value)
+    launch = build_launch(App(Settings(repository="copies")), "nightly", {})
+    assert given.items() <= launch.variables.items()
+    assert SECRET not in repr(launch)
+    assert unwritten_secrets() == ["ALL_PROXY", "PGPASSWORD", "http_proxy"]
+    # Files of this machine, and its way out: a cluster has its own.
+    assert not {*given, *secret} & cluster_variables("es").keys()
+    env = tmp_path / ".env"
+    env.write_text("".join(f"{name}={value}\n" for name, value in secret.items()))
+    env.chmod(0o644)
+    assert (unwritten_secrets(), is_dotenv_open()) == ([], True)
 
 
 def test_lock_that_is_held_is_waited_for_or_told(tmp_path: Path) -> None:

@@ -16,10 +16,16 @@ from respaldo.config.settings import Settings, secret_variables
 from respaldo.language import choose_language
 from respaldo.schedule.plan import Launch
 
-# What is not ours, and decides where engine, cluster and server are found.
+# An address may hold a password.
+_PROXIES = (
+    "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+# What is not ours, and decides where engine, cluster and server are found, how, and whom is trusted.
 _OF_OTHERS = (
-    "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY",
-    "KUBECONFIG", "PGHOST", "PGPORT", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+    "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST", "DOCKER_TLS_VERIFY", "KUBECONFIG",
+    "PGDATABASE", "PGHOST", "PGPASSFILE", "PGPORT", "PGSERVICE", "PGSERVICEFILE", "PGSSLCERT", "PGSSLCRL", "PGSSLKEY",
+    "PGSSLMODE", "PGSSLROOTCERT", "PGUSER", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+    *_PROXIES,
 )  # fmt: skip
 OUTPUT = "scheduled_backups.out"
 # What says where a database outside of the cluster is, or what is another thing inside of it.
@@ -64,7 +70,7 @@ def unwritten_secrets() -> list[str]:
     """Return the secret variables that are set here, and that a scheduled run will not have: they stand in no
     ``.env``."""
     known = read_dotenv()
-    return sorted(name for name in secret_variables() if os.environ.get(name) and name not in known)
+    return sorted(name for name in _secrets() if os.environ.get(name) and name not in known)
 
 
 def is_dotenv_open() -> bool:
@@ -73,7 +79,12 @@ def is_dotenv_open() -> bool:
         mode = DOTENV.stat().st_mode
     except OSError:
         return False
-    return bool(mode & 0o077) and bool(set(secret_variables()) & set(read_dotenv()))
+    return bool(mode & 0o077) and bool(_secrets() & set(read_dotenv()))
+
+
+def _secrets() -> set[str]:
+    """Return the variables with secrets, ours and others'."""
+    return {*secret_variables(), "PGPASSWORD", *(name for name in _PROXIES if "@" in os.environ.get(name, ""))}
 
 
 def _given() -> dict[str, str]:
@@ -82,7 +93,7 @@ def _given() -> dict[str, str]:
     declared = {name for one in fields(Settings) for name in one.metadata["variables"]}
     # The file with a secret may be named, the secret may not.
     files = {f"{name}_FILE" for name in secret_variables()}
-    names = (declared | files | set(_OF_OTHERS)) - {"BACKUP_DIR", *secret_variables()}
+    names = (declared | files | set(_OF_OTHERS)) - {"BACKUP_DIR"} - _secrets()
     found = {
         name: os.environ[name] for name in sorted(names) if os.environ.get(name) and known.get(name) != os.environ[name]
     }
