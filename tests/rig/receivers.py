@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -91,8 +91,10 @@ def smtp_server(
     password: str | None = None,
     starttls: bool = True,
     port: int = 0,
+    without: Iterable[str] = (),
 ) -> Iterator[Mailbox]:
-    """Run a server on 127.0.0.1: with STARTTLS, or TLS from the first byte; with a password where one is given."""
+    """Run a server on 127.0.0.1: with STARTTLS, or TLS from the first byte; with a password where one is given, and
+    ``without`` these ways to log in."""
     mailbox = Mailbox()
     port = port or free_port()
 
@@ -107,6 +109,7 @@ def smtp_server(
         return AuthResult(success=is_right, handled=True) if is_right else AuthResult(success=False, handled=False)
 
     options: dict[str, Any] = {"hostname": "127.0.0.1", "port": port, "ready_timeout": 10}
+    options |= {"auth_exclude_mechanism": without}
     if user is not None:
         options |= {"authenticator": authenticate, "auth_required": True, "auth_require_tls": certificate is not None}
     if certificate is not None and starttls:

@@ -6,6 +6,7 @@ import json
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,6 +104,26 @@ def test_smtp_with_a_wrong_password_says_so_without_it(mail: tuple[Mailbox, str]
     assert not error.is_temporary
     assert "wr0ng-secret" not in error.message
     assert mailbox.emails == []
+
+
+@pytest.mark.parametrize(("user", "password"), [("añil@x.org", "pa$$"), ("ops", "contraseña €"), ("ñ", "")])
+@pytest.mark.parametrize("without", ["PLAIN", "LOGIN"])
+def test_smtp_user_and_password_may_have_any_letter(
+    user: str, password: str, without: str, trusting: Certificate
+) -> None:
+    with smtp_server(trusting, user=user, password=password, without=[without]) as mailbox:
+        channel = replace(smtp(mailbox.port), user=user, password=password)
+        channel.send(message())
+        error = failure_of(replace(channel, password="wröng-secret"))
+    assert (mailbox.users, len(mailbox.emails)) == ([user], 1)
+    assert ("535" in error.message, error.is_temporary) == (True, False)
+
+
+def test_smtp_that_takes_no_such_letter_is_said(trusting: Certificate) -> None:
+    with smtp_server(trusting, user="ñ", password="ñ", without=["PLAIN", "LOGIN"]) as mailbox:
+        error = failure_of(replace(smtp(mailbox.port), user="ñ"))
+    assert "RESPALDO_SMTP_PASSWORD" in (error.hint or "")
+    assert not error.is_temporary
 
 
 def test_smtp_with_a_certificate_of_nobody_sends_nothing(certificate: Certificate) -> None:

@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.errors import MessageError
@@ -20,6 +21,8 @@ from respaldo.notify.notice import Kind, Message
 from respaldo.notify.post import connection_error
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_GO_ON, _LOGGED_IN = 334, 235
+"""RFC 4954, sections 4 and 6."""
 _TEMPFAIL = 75
 """sysexits.h: try again later."""
 
@@ -84,7 +87,7 @@ class SmtpChannel:
                 if self.security == "starttls":
                     server.starttls(context=ssl.create_default_context())
                 if self.user:
-                    server.login(self.user, self.password or "")
+                    self._log_in(server, self.user, self.password or "")
                 refused = server.send_message(email)
         except smtplib.SMTPRecipientsRefused as error:
             raise self._refused(error.recipients) from None
@@ -112,6 +115,29 @@ class SmtpChannel:
             context = ssl.create_default_context()
             return smtplib.SMTP_SSL(self.host, port, local_hostname=here, timeout=self.timeout_s, context=context)
         return smtplib.SMTP(self.host, port, local_hostname=here, timeout=self.timeout_s)
+
+    def _log_in(self, server: smtplib.SMTP, user: str, password: str) -> None:
+        """Log in, with letters other than ASCII's in UTF-8 (RFC 4616): smtplib cannot."""
+        if user.isascii() and password.isascii():
+            server.login(user, password)
+            return
+        server.ehlo_or_helo_if_needed()
+        offered = server.esmtp_features.get("auth", "").split()
+        if "PLAIN" in offered:
+            status, said = server.docmd("AUTH", "PLAIN " + _base64(f"\0{user}\0{password}"))
+        elif "LOGIN" in offered:
+            status, said = server.docmd("AUTH", "LOGIN " + _base64(user))
+            if status == _GO_ON:
+                status, said = server.docmd(_base64(password))
+        else:
+            raise NotificationError(
+                _("{host} offers no login for a user or a password with letters other than ASCII's").format(
+                    host=self.host
+                ),
+                hint=_("RESPALDO_SMTP_USER and RESPALDO_SMTP_PASSWORD hold them: choose others for respaldo"),
+            )
+        if status != _LOGGED_IN:
+            raise smtplib.SMTPAuthenticationError(status, said)
 
     def _refused(self, refused: dict[str, tuple[int, bytes]], *, some: bool = False) -> NotificationError:
         reasons = "; ".join(f"{address}: {code} {_text(text)}" for address, (code, text) in refused.items())
@@ -164,6 +190,10 @@ class SendmailChannel:
                 ),
                 is_temporary=done.returncode == _TEMPFAIL,
             )
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode(errors="surrogateescape")).decode()
 
 
 def _text(said: bytes | str) -> str:
