@@ -83,6 +83,41 @@ def test_load_at_the_boundary_is_taken(name: str, text: str, value: Any) -> None
     assert getattr(Settings.load({name: text}, {}), name) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("a@x.org", ("a@x.org",)),
+        ("a@x.org b@x.org,c@x.org , d@x.org", ("a@x.org", "b@x.org", "c@x.org", "d@x.org")),
+        ("Ops <o@x.org>", ("o@x.org",)),
+        ("Ops on call <o@x.org>, a@x.org,<b@x.org>", ("o@x.org", "a@x.org", "b@x.org")),
+        ('"Ruiz, Ana" <a@x.org>, Íñigo <i@x.org>', ("a@x.org", "i@x.org")),
+        ("Dr. Who <w@x.org>", ("w@x.org",)),
+    ],
+)
+def test_addresses_may_have_names(text: str, addresses: tuple[str, ...]) -> None:
+    assert Settings.load({}, {"RESPALDO_EMAIL_TO": text}).email_to == addresses
+    assert Settings.load({"email_to": text}, {}).email_to == addresses
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ops <>",
+        "Ops <ox.org>",
+        "Ops <o@x.org",
+        "Ops <o@x.org> Dba <d@x.org>",
+        "a@x.org Ops <o@x.org> b@x.org",
+        "Ops <o@x.org>\r\nBcc: e@x.org",
+        "<",
+        ",",
+    ],
+)
+def test_what_is_no_list_of_addresses_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.load({}, {"RESPALDO_EMAIL_TO": text})
+    assert caught.value.message.startswith("RESPALDO_EMAIL_TO: ")
+
+
 # Texts of every form that a setting may take.
 TEXTS = (
     *("true", "3", "7", "0.5", "2", "Europe/Madrid", "UTC", "a=b", "c=d", "https://one.example/x"),

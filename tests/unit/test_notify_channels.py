@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
+from respaldo.config.settings import Settings
 from respaldo.errors import NotificationError
 from respaldo.notify.apprise_channel import AppriseChannel
 from respaldo.notify.channel import Channel
@@ -95,6 +97,22 @@ def test_smtp_delivers_encrypted_and_with_a_password(mail: tuple[Mailbox, str]) 
     assert "ñandú <!channel>" in email.get_content()
     assert mailbox.recipients == [["ops@example.com", "dba@example.com"]]
     assert mailbox.users == ["ops"]
+
+
+def test_recipients_with_names_are_all_written_to(tmp_path: Path) -> None:
+    named = [f'"Ruiz{number}, Íñigo" <r{number}@example.com>' for number in range(20)]
+    plain = [f"r{number}@example.com" for number in range(20)]
+    settings = Settings.load({}, {"RESPALDO_EMAIL_TO": ", ".join(named)})
+    envelope = Envelope(recipients=settings.email_to or (), sender="Íñigo <respaldo@example.com>")
+    program = tmp_path / "sendmail"
+    program.write_text(f"#!/bin/sh\ncat >{tmp_path}/email\n")
+    program.chmod(0o700)
+    SendmailChannel(program=str(program), envelope=envelope).send(message())
+    with smtp_server() as mailbox:
+        SmtpChannel(host="127.0.0.1", port=mailbox.port, security="none", envelope=envelope).send(message())
+    assert mailbox.recipients == [plain]
+    piped = message_from_bytes((tmp_path / "email").read_bytes(), policy=policy.default)
+    assert [str(email["To"]) for email in (mailbox.emails[0], piped)] == [", ".join(plain)] * 2
 
 
 def test_smtp_with_a_wrong_password_says_so_without_it(mail: tuple[Mailbox, str]) -> None:

@@ -58,6 +58,26 @@ def parse_words(value: str) -> tuple[str, ...]:
     return words
 
 
+def parse_addresses(value: str) -> tuple[str, ...]:
+    """E-mail addresses between commas, or blanks where none has a name, as in ``Ops <ops@example.com>``.
+
+    Names are left out: Python folds a header with several accented ones so that addresses are lost.
+    """
+    if "<" not in value:
+        return parse_words(value)
+    # Most runs have no such address, and must not wait for this.
+    from email.errors import MessageError, ObsoleteHeaderDefect
+    from email.policy import default
+
+    try:
+        header = default.header_factory("To", value)
+    except (MessageError, IndexError) as error:
+        raise ValueError(value) from error
+    if not all(isinstance(one, ObsoleteHeaderDefect) for one in header.defects):
+        raise ValueError(value)
+    return tuple(one.addr_spec for one in header.addresses)
+
+
 def parse_choice(*words: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in words:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from respaldo.config.declaring import (
+    parse_addresses,
     parse_choice,
     parse_choices,
     parse_text,
@@ -33,7 +34,7 @@ class TellingSettings:
     )
     email_to: tuple[str, ...] | None = setting(
         None,
-        parse_words,
+        parse_addresses,
         "RESPALDO_EMAIL_TO",
         flag="--notification-email",
         kind="ADDRESS[,ADDRESS]",
