@@ -12,6 +12,7 @@ import pytest
 
 from respaldo.app import App
 from respaldo.cli.main import cli, run_guarded
+from respaldo.cli.schedule_command import SCHEDULABLE
 from respaldo.cli.schedule_launch import build_launch, cluster_variables, is_dotenv_open, unwritten_secrets
 from respaldo.config.settings import Settings
 from respaldo.operations.schedules import read_schedules
@@ -106,6 +107,13 @@ def test_run_is_noted_however_it_ends(tmp_path: Path) -> None:
 def test_history_of_nothing_says_so(tmp_path: Path) -> None:
     code, out, _err = respaldo(tmp_path, "schedule", "history")
     assert (code, str(tmp_path) in out) == (0, True)
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_help_of_add_names_each_command_that_can_be_scheduled(language: str) -> None:
+    reference = (Path(__file__).parents[2] / "docs" / language / "api-reference.md").read_text()
+    told = reference.partition(" respaldo schedule add [")[2].partition("--.")[0]
+    assert [name for name in SCHEDULABLE if name not in told] == []
 
 
 def test_launch_holds_what_a_run_needs_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

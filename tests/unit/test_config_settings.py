@@ -17,6 +17,7 @@ from respaldo.cli.printing import Output
 from respaldo.config.dotenv import with_dotenv
 from respaldo.config.settings import Settings
 from respaldo.errors import UsageError
+from tests.unit.languages import say_in_each
 from tests.unit.test_docs import commands_of
 
 
@@ -116,6 +117,27 @@ def test_what_is_no_list_of_addresses_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Settings.load({}, {"RESPALDO_EMAIL_TO": text})
     assert caught.value.message.startswith("RESPALDO_EMAIL_TO: ")
+
+
+def test_hint_of_a_value_that_cannot_be_meant_is_a_sentence_whatever_the_summary_is() -> None:
+    """Summaries are a noun, what, who, how, an imperative: what stands before must go with each."""
+    said = {}
+    for one in fields(Settings):
+        variables = {one.metadata["variables"][0]: "\0"}
+
+        def hint(variables: dict[str, str] = variables) -> str:
+            with pytest.raises(UsageError) as caught:
+                Settings.load({}, variables)
+            return caught.value.hint or ""
+
+        try:
+            one.metadata["parse"]("\0")
+        except ValueError:
+            said[one.metadata["summary"]] = say_in_each(hint)
+    assert len(said) > 20
+    for summary, hints in said.items():
+        assert hints["en"] == f"what it means: {summary}"
+        assert hints["es"].startswith("qué significa: ")
 
 
 # Texts of every form that a setting may take.

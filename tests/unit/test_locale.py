@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,7 +21,9 @@ from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from respaldo.cli.main import cli
 from tests.rig.variables import shell_variables
+from tests.unit.test_docs import commands_of
 
 ROOT = Path(__file__).parents[2]
 CATALOGUES = ROOT / "src/respaldo/locale"
@@ -237,6 +240,25 @@ def test_libraries_words_are_spanish_too(command: list[str], said: list[str]) ->
     shown = done.stdout + done.stderr
     for text in said:
         assert text in shown
+
+
+def test_no_type_of_an_argument_is_called_by_its_english_name() -> None:
+    english = re.compile(r"\b(integer|float|range|boolean|choice|valid)\b")
+    said = {}
+    for path, command in [("respaldo", cli), *commands_of(cli, "respaldo")]:
+        for one in command.params:
+            try:
+                one.type.convert("foo", one, click.Context(command))
+            except click.BadParameter as error:
+                said[f"{path} {one.name}"] = error.format_message()
+    assert len(said) >= 12
+    assert {place: text for place, text in said.items() if english.search(text)} == {}
+    assert "'foo' no es un número entero válido" in said["respaldo schedule add jitter_s"]
+    kinds: list[click.ParamType[Any]] = [click.INT, click.FLOAT, click.FloatRange(0), click.IntRange(0)]
+    for kind in kinds:
+        with pytest.raises(click.BadParameter) as caught:
+            kind.convert("foo", None, None)
+        assert "'foo' no es un número" in caught.value.message
 
 
 def test_message_that_counts_things_has_a_plural() -> None:

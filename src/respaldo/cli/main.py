@@ -44,6 +44,10 @@ COMMANDS = {
     "completion": ("respaldo.cli.completion", "completion", _("print the script that completes commands in a shell")),
 }
 
+# click says these names in its own errors, and translates only the sentence around them.
+click.types.IntParamType.name = click.IntRange.name = _("whole number")
+click.types.FloatParamType.name = click.FloatRange.name = _("number")
+
 
 @click.group(
     cls=LazyGroup,

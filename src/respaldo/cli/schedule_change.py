@@ -103,7 +103,7 @@ def add(
 
 
 add.help = _(
-    """Have a command run by itself: backup, retain, check or drill, with its own options after --.
+    """Have a command run by itself: backup, retain, check, drill or status, with its own options after --.
 
 In the user's crontab it is one line between two marks; with systemd a timer; in Kubernetes a CronJob as in
 deploy/kubernetes; for respaldo serve an entry in schedules.json. Passwords and tokens are written into none of them:

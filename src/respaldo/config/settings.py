@@ -282,5 +282,5 @@ def _parse(metadata: Mapping[str, Any], text: str, origin: str) -> Any:
             _("{origin}: {value} is not a valid value").format(
                 origin=origin, value="***" if metadata["is_secret"] else text
             ),
-            hint=_("it is the {summary}").format(summary=_(metadata["summary"])),
+            hint=_("what it means: {summary}").format(summary=_(metadata["summary"])),
         ) from (None if metadata["is_secret"] else error)
