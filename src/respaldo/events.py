@@ -63,7 +63,14 @@ class Warned:
     message: str
 
 
-Event = InstanceFound | TypeDecided | WorkPlanned | SegmentDone | PhaseStarted | Warned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Nothing is heard of the other side for a while, and it is waited for: no warning of what comes of it."""
+
+    message: str
+
+
+Event = InstanceFound | TypeDecided | WorkPlanned | SegmentDone | PhaseStarted | Warned | Waiting
 Listener = Callable[[Event], None]
 
 

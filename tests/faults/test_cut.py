@@ -13,7 +13,7 @@ from respaldo.environments.base import Instance, InstanceQuery, Process, Runner
 from respaldo.environments.detect import choose
 from respaldo.environments.docker import DockerEnvironment
 from respaldo.errors import RespaldoError
-from respaldo.events import ignore
+from respaldo.events import Event, SegmentDone, Waiting, ignore
 from respaldo.operations.backup import BackupRequest, run_backup
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.dump import dump_data, dump_globals
@@ -22,8 +22,9 @@ from respaldo.postgres.server import Server, connect
 from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.memory import MemoryStorage
-from tests.faults.program import Program
+from tests.faults.program import ROWS, Program
 from tests.rig.containers import PostgresContainer
+from tests.rig.engine import docker
 
 
 class FakeCuttingProcess(Process):
@@ -136,6 +137,29 @@ def test_backup_with_a_cut_stream_raises_and_commits_nothing(
     assert error.exit_code in {30, 40}, error
     assert repository.backups(target).manifests == ()
     assert [stored.name for stored in storage.list()] == ["respaldo.json"]
+    program.check_server_is_left_alone()
+
+
+def test_backup_of_a_container_that_is_paused_says_so_and_goes_on_when_it_does(
+    plain_server: Server, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("respaldo.operations.silence.AFTER_S", 1.0)
+    said: list[str] = []
+
+    def listen(event: Event) -> None:
+        # The first of two large tables is there; the second is still to come.
+        if isinstance(event, SegmentDone) and "big" in event.table and not said:
+            docker("pause", program.container.name)
+            said.append("paused")
+        elif isinstance(event, Waiting):
+            docker("unpause", program.container.name)
+            said.append(event.message)
+
+    repository = Repository.open_or_create(MemoryStorage(), SystemClock())
+    target = TargetPath(instance="i", database="shop")
+    manifest = run_backup(plain_server, repository, target, BackupRequest(jobs=1), clock=SystemClock(), listen=listen)
+    assert (len(said), program.container.name in said[1]) == (2, True)
+    assert (manifest.totals.rows, manifest.warnings) == (ROWS, ())
     program.check_server_is_left_alone()
 
 

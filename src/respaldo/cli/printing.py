@@ -12,7 +12,17 @@ from typing import Any
 
 from respaldo.counting import count_backups, count_rows, count_tables
 from respaldo.errors import RespaldoError
-from respaldo.events import Event, InstanceFound, Listener, PhaseStarted, SegmentDone, TypeDecided, Warned, WorkPlanned
+from respaldo.events import (
+    Event,
+    InstanceFound,
+    Listener,
+    PhaseStarted,
+    SegmentDone,
+    TypeDecided,
+    Waiting,
+    Warned,
+    WorkPlanned,
+)
 from respaldo.language import N_, _
 from respaldo.repository.records import Manifest
 from respaldo.units import format_count, format_duration, format_size
@@ -119,6 +129,8 @@ class Progress:
                     self._output.line("", event.phase)
             case Warned():
                 self.warnings.append(event.message)
+                self._output.warn(event.message)
+            case Waiting():
                 self._output.warn(event.message)
 
     def _start(self, size_bytes: int) -> None:

@@ -10,12 +10,13 @@ from functools import partial
 from respaldo import __version__
 from respaldo.catalog.strategy import Decision
 from respaldo.errors import StreamCutError
-from respaldo.events import Event, Listener, PhaseStarted, SegmentDone, Warned, WorkPlanned
+from respaldo.events import Event, Listener, PhaseStarted, SegmentDone, Waiting, Warned, WorkPlanned
 from respaldo.language import _
 from respaldo.operations.instructions import write_instructions
 from respaldo.operations.layout import COPY_END, DATABASE, GLOBALS, RESTORE, SCHEMA, SCHEMA_SQL
 from respaldo.operations.script import ScriptStore
 from respaldo.operations.segments import BaseIndex, SegmentStore, Stored
+from respaldo.operations.silence import Silence
 from respaldo.operations.workers import Workers
 from respaldo.postgres.archive import whole_script
 from respaldo.postgres.database import Creation, read_creation, read_settings_script
@@ -60,6 +61,7 @@ class Reading:
         self._listener = listen
         self._lock = threading.Lock()
         self._workers = Workers(jobs)
+        self._silence = Silence(self._say_silent)
         self._warnings: list[str] = []
         self._tables: set[str] = set()
 
@@ -76,9 +78,10 @@ class Reading:
             self._listen(WorkPlanned(tables=len(tables), size_bytes=sum(table.size_bytes for table in tables)))
             creation, requirements = self._store_database(snapshot)
             ranges = order_by_size(self._plan(large))
-            self._workers.run(
-                partial(self._work, snapshot, ranges, large, is_first=number == 0) for number in range(self._jobs)
-            )
+            with self._silence:
+                self._workers.run(
+                    partial(self._work, snapshot, ranges, large, is_first=number == 0) for number in range(self._jobs)
+                )
             snapshot.finish()
         self._store_instructions(creation, decision)
         return BackupFacts(
@@ -141,8 +144,9 @@ class Reading:
         series = self._writer.add_series(Series(key=table.qualified, head=table.copy_head, tail=COPY_END))
         # Of a range that the base has, a ref or a delta is stored, hardly ever the frame.
         stream = RowStream(session, item.query, is_kept=not store.has_base(table.qualified, item.part))
+        pieces = self._silence.watch(stream)
         if item.blocks is None:
-            stored = list(store.store_cut(series, table.qualified, (piece.text for piece in stream)))
+            stored = list(store.store_cut(series, table.qualified, (piece.text for piece in pieces)))
             rows = sum(one.rows for one in stored)
             if rows != stream.rows:
                 raise StreamCutError(
@@ -151,7 +155,7 @@ class Reading:
                     )
                 )
         else:
-            stored = [store.store_rows(series, table.qualified, item.part, stream)]
+            stored = [store.store_rows(series, table.qualified, item.part, stream, pieces)]
         for one in stored:
             self._told(table.qualified, one, item.size_bytes // len(stored))
 
@@ -181,7 +185,7 @@ class Reading:
         """Yield a stream's pieces; have it closed when the workers must stop."""
         self._workers.closing(stream)
         try:
-            yield from stream
+            yield from self._silence.watch(stream)
         finally:
             self._workers.done_with(stream)
             stream.close()
@@ -214,6 +218,12 @@ class Reading:
                 stored_bytes=stored.stored_bytes,
                 heap_bytes=heap_bytes,
             )
+        )
+
+    def _say_silent(self) -> None:
+        name = self._server.runner.instance.name
+        self._listen(
+            Waiting(message=_("nothing has come from {name} for a minute, and it is waited for").format(name=name))
         )
 
     def _warn(self, message: str) -> None:

@@ -70,10 +70,9 @@ class SegmentStore:
         """Tell whether the base has this very part, so that a ref or a delta is to be expected."""
         return self._base is not None and self._base.same_part(key, part) is not None
 
-    def store_rows(self, series: int, key: str, part: str, rows: RowStream) -> Stored:
-        """Store what a stream brings as one segment of as many rows as the server says that it sent: the frame's own
+    def store_rows(self, series: int, key: str, part: str, rows: RowStream, stream: Iterator[Piece]) -> Stored:
+        """Store a stream's pieces as one segment of as many rows as the server says that it sent: the frame's own
         checksum and the status of every process prove it whole, and lines are dear to count here."""
-        stream = iter(rows)
         if not self.has_base(key, part):
             return self._stream(series, part, stream, rows)
         # BytesIO hands its bytes out without a copy: each copy of a text less is felt in the memory taken.
