@@ -189,6 +189,7 @@ def test_state_comes_back_as_it_was_written() -> None:
         heard=START + DAY,
         told=2,
         told_on=date(2026, 3, 2),
+        failed_on=date(2026, 3, 1),
         failures=5,
         in_a_row=2,
         last_failure=START + DAY,

@@ -84,7 +84,8 @@ def encode_state(state: AlertState) -> bytes:
                 "last_good": _instant(one.last_good),
                 "heard": _instant(one.heard),
                 "told": one.told,
-                "told_on": one.told_on.isoformat() if one.told_on else None,
+                "told_on": _day(one.told_on),
+                "failed_on": _day(one.failed_on),
                 "failures": one.failures,
                 "in_a_row": one.in_a_row,
                 "last_failure": _instant(one.last_failure),
@@ -128,6 +129,7 @@ def _remembered(fields: Fields) -> Remembered:
         heard=_optional_instant(fields, "heard"),
         told=fields.count("told"),
         told_on=_optional_day(fields, "told_on"),
+        failed_on=_optional_day(fields, "failed_on"),
         failures=fields.count("failures"),
         in_a_row=fields.count("in_a_row"),
         last_failure=_optional_instant(fields, "last_failure"),
@@ -153,6 +155,10 @@ def _pending(fields: Fields) -> Pending:
 
 def _instant(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _optional_instant(fields: Fields, name: str) -> datetime | None:

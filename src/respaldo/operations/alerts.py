@@ -2,8 +2,8 @@
 
 Of each operation on each target it is remembered what was told since it was last good. A failure is told unless one was
 told that very day; a backup that is missing is told when nothing was heard of its target for longer than the
-objective; the first good run after anything told is a recovery. A good run ends the day's silence too: what fails after
-it is told anew.
+objective, and nothing was told that day; the first good run after anything told is a recovery. A good run ends the
+day's silence too: what fails after it is told anew.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ def is_late(age: timedelta, rpo: timedelta) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """What is known of one operation on one target. ``told``: problems told since it was last good; ``told_on``: day of
-    the last of them. ``heard``: until when its silence is accounted for. ``failures`` since ever, ``in_a_row`` since
-    the last good one. ``anomalies``: codes of the warnings that last. ``warned``: which end of the objective was
-    warned of."""
+    the last of them, ``failed_on``: of the last that was a failure. ``heard``: until when its silence is accounted for.
+    ``failures`` since ever, ``in_a_row`` since the last good one. ``anomalies``: codes of the warnings that last.
+    ``warned``: which end of the objective was warned of."""
 
     last_good: datetime | None = None
     heard: datetime | None = None
     told: int = 0
     told_on: date | None = None
+    failed_on: date | None = None
     failures: int = 0
     in_a_row: int = 0
     last_failure: datetime | None = None
@@ -57,6 +58,7 @@ def after_success(
         heard=started,
         told=0,
         told_on=None,
+        failed_on=None,
         in_a_row=0,
         anomalies=tuple(sorted(anomalies)),
         warned=None,
@@ -65,13 +67,14 @@ def after_success(
 
 
 def after_failure(before: Remembered, *, at: datetime, day: date, error: str) -> tuple[Remembered, Kind | None]:
-    """Return what is remembered after a failed run, and whether it is told: not twice a day. ``day``: where it ran."""
+    """Return what is remembered after a failed run, and whether it is told: not twice a day, but also on one that was
+    told as late: what it failed by is news. ``day``: where it ran."""
     after = replace(
         before, failures=before.failures + 1, in_a_row=before.in_a_row + 1, last_failure=at, last_error=error, heard=at
     )
-    if before.told_on == day:
+    if before.failed_on == day:
         return after, None
-    return replace(after, told=before.told + 1, told_on=day), Kind.FAILURE
+    return replace(after, told=before.told + 1, told_on=day, failed_on=day), Kind.FAILURE
 
 
 def after_look(

@@ -113,7 +113,9 @@ class Announcer:
             return []
 
         def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
-            notices = []
+            notices: list[Notice] = []
+            if not self._tells(Kind.OVERDUE):
+                return state, notices
             for target in repository.targets():
                 listing = repository.backups(target)
                 if not listing.manifests:
@@ -140,6 +142,9 @@ class Announcer:
 
     # -- what is decided
 
+    def _tells(self, kind: Kind) -> bool:
+        return bool(self._policy.channels) and kind in self._policy.kinds
+
     def _decide(self, state: AlertState, outcome: Outcome) -> tuple[AlertState, Notice | None]:
         key = f"{outcome.operation}:{outcome.target}"
         targets = dict(state.targets)
@@ -148,8 +153,19 @@ class Announcer:
         if outcome.error is not None:
             day = outcome.at.astimezone(self._policy.zone).date()
             error = redact(outcome.error.message, self._policy.secrets)
-            before = replace(before, told_on=_last_told(targets, key, day))
-            targets[key], kind = after_failure(before, at=outcome.at, day=day, error=error)
+            last_failed = _last_failed(targets, key, day)
+            targets[key], kind = after_failure(
+                replace(before, failed_on=last_failed), at=outcome.at, day=day, error=error
+            )
+            if not self._tells(Kind.FAILURE):
+                # What nobody is told must not keep anybody from being told later.
+                targets[key] = replace(
+                    targets[key],
+                    told=before.told,
+                    told_on=before.told_on,
+                    failed_on=before.failed_on,
+                    heard=before.heard,
+                )
         else:
             for lost in [targets.pop(name) for name in unfound_keys(key) if name in targets]:
                 before = replace(
@@ -158,17 +174,18 @@ class Announcer:
                     failures=before.failures + lost.failures,
                     in_a_row=before.in_a_row + lost.in_a_row,
                 )
+            if self._policy.channels and not self._tells(Kind.RECOVERY):
+                # Then it is a good run like others, and its warnings are told as theirs.
+                before = replace(before, told=0)
             targets[key], kind = after_success(
                 before,
                 started=outcome.manifest.started if outcome.manifest else outcome.at,
                 anomalies=[anomaly.code for anomaly in outcome.anomalies],
                 has_warnings=bool(outcome.warnings),
             )
-        if not self._policy.channels:
-            # A run that can tell nobody must not keep the next one that can from telling.
-            told_on = before.told_on if outcome.error is not None else None
-            targets[key] = replace(targets[key], told=before.told, told_on=told_on, anomalies=before.anomalies)
-            targets[key] = replace(targets[key], heard=before.heard) if outcome.error is not None else targets[key]
+            if not self._tells(kind):
+                lasting = tuple(code for code in targets[key].anomalies if code in before.anomalies)
+                targets[key] = replace(targets[key], told=before.told, anomalies=lasting)
         after = replace(state, targets=targets)
         if kind is None or (kind is Kind.SUCCESS and outcome.operation is Operation.RETENTION):
             return after, None
@@ -279,13 +296,13 @@ class _Started:
         self.ping.beat(Beat.START)
 
 
-def _last_told(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
-    """Return the day on which a problem of this target was last told, also as one of what was not found; of what was
+def _last_failed(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
+    """Return the day on which a failure of this target was last told, also as one of what was not found; of what was
     not found itself, the day on which one of every target was."""
-    days = [targets[name].told_on for name in (key, *unfound_keys(key)) if name in targets]
+    days = [targets[name].failed_on for name in (key, *unfound_keys(key)) if name in targets]
     if key.endswith(":"):
-        known = [one.told_on for name, one in targets.items() if name.startswith(key) and name != key]
-        days += [day] if known and all(told_on == day for told_on in known) else []
+        known = [one.failed_on for name, one in targets.items() if name.startswith(key) and name != key]
+        days += [day] if known and all(failed_on == day for failed_on in known) else []
     return max(filter(None, days), default=None)
 
 
