@@ -16,9 +16,12 @@ from click.exceptions import Exit
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.printing import Output
+from respaldo.clock import SystemClock
 from respaldo.config.settings import Settings
 from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
+from respaldo.repository.manifest import seal
+from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.commands.command import ROOT, orchestrator, respaldo
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
@@ -71,6 +74,37 @@ def test_status_writes_metrics_and_tells_of_what_is_late_once(tmp_path: Path, in
     assert 'respaldo_last_backup_rows{target="pc_db/pc_db"} 9' in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["respaldo.prom"]
+
+
+def test_status_tells_of_what_has_no_good_backup_once_a_day(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    manifest = tmp_path / "backups/pc_db/pc_db/b1/manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    for _again in range(2):
+        assert respaldo(tmp_path, "status", "--notify", SLACK_WEBHOOK_URL=f"{inbox.url}/hook").returncode == 51
+    (request,) = inbox.requests
+    text = json.loads(request.body)["text"]
+    assert "backup of pc_db/pc_db is LATE" in text
+    assert "no good backup can be read" in text
+    assert "Next: respaldo --repository backups backup --type full" in text
+
+
+def test_status_tells_of_schedules_that_made_no_backup(tmp_path: Path, inbox: Inbox) -> None:
+    Repository.open_or_create(DirectoryStorage(tmp_path / "backups"), SystemClock())
+    hook = {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    assert respaldo(tmp_path, "status", "--notify", **hook).returncode == 51
+    assert inbox.requests == []
+    added = respaldo(tmp_path, "schedule", "add", "nightly", "--with", "serve")
+    assert added.returncode == 0, added.stderr
+    path = tmp_path / "backups/schedules.json"
+    document = json.loads(path.read_bytes())
+    document["schedules"][0]["created"] = "2026-01-02T03:04:05Z"
+    document.popitem()  # its checksum
+    path.write_bytes(seal(document))
+    for _again in range(2):
+        assert respaldo(tmp_path, "status", "--notify", **hook).returncode == 51
+    (request,) = inbox.requests
+    assert "backups are scheduled, and there is none yet" in json.loads(request.body)["text"]
 
 
 def test_status_whose_message_is_refused_ends_with_three_where_all_is_fresh(tmp_path: Path, inbox: Inbox) -> None:

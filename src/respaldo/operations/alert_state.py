@@ -25,6 +25,8 @@ from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 
 ALERTS = f"{METADATA}/alerts.json"
+ANY = "*/*"
+"""The target of backups that are scheduled, while no backup says of what."""
 MAX_BYTES = 4 * 1024 * 1024
 MAX_PENDING = 200
 """Per channel; the oldest go first, and those older than a week: a channel that is gone must not fill the disk."""
@@ -44,7 +46,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """``targets`` by ``operation:instance/database``; ``operation:`` alone where the target was not found."""
+    """``targets`` by ``operation:instance/database``; ``operation:`` alone where the target was not found, ``ANY`` as
+    long as there is none."""
 
     targets: Mapping[str, Remembered] = field(default_factory=lambda: MappingProxyType({}))
     pending: tuple[Pending, ...] = ()
@@ -52,9 +55,10 @@ class AlertState:
 
 def unfound_keys(key: str) -> list[str]:
     """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
-    instance whose databases could not be asked. Such a run failed for this target too."""
+    instance whose databases could not be asked; and that there was no backup of anything. All that is of this target
+    too."""
     operation, _colon, target = key.partition(":")
-    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*"]
+    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*", f"{operation}:{ANY}"]
     return [name for name in names if name != key]
 
 

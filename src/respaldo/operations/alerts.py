@@ -80,21 +80,26 @@ def after_failure(before: Remembered, *, at: datetime, day: date, error: str) ->
 def after_look(
     before: Remembered,
     *,
-    last_good: datetime,
+    last_good: datetime | None,
     now: datetime,
     day: date,
     rpo: timedelta,
     warning: timedelta,
     next_run: datetime | None = None,
+    awaited: datetime | None = None,
 ) -> tuple[Remembered, Kind | None]:
     """Return what is remembered after somebody looked how old the newest backup is, and whether that is told.
 
-    ``last_good``: its start. ``warning``: how long before the end of the objective a warning is sent, zero for never;
-    where the next run is known to come too late, a tenth of the objective before it.
+    ``last_good``: its start; None where there is none, which is late at once, or, where one is awaited since
+    ``awaited``, as late as one that is missing. ``warning``: how long before the end of the objective a warning is
+    sent, zero for never; where the next run is known to come too late, a tenth of the objective before it.
     """
-    heard = max(filter(None, (last_good, before.heard)))
     grace = min(GRACE, rpo / 10)
-    end = last_good + rpo
+    heard = max(filter(None, (last_good, before.heard)), default=None)
+    if last_good is None and awaited is None and before.told == 0:
+        heard = None
+    # Two graces, so that who looks at the same hour each day finds it late each day.
+    heard = heard or awaited or now - rpo - 2 * grace
     if is_late(now - heard, rpo):
         # Not ``now``: looks that come a little later each day must not shift the day that is missing.
         periods = (now - heard - grace) // rpo
@@ -102,6 +107,9 @@ def after_look(
         if before.told_on == day:
             return after, None
         return replace(after, told=before.told + 1, told_on=day), Kind.OVERDUE
+    if last_good is None:
+        return replace(before, heard=heard), None
+    end = last_good + rpo
     if next_run is not None and next_run > end:
         warning = max(warning, rpo / 10)
     if warning and end - warning <= now <= end and before.warned != end and before.told == 0:

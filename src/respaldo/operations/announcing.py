@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from respaldo.clock import Clock
-from respaldo.errors import LockedError, NotificationError, StorageError
+from respaldo.errors import DamagedError, LockedError, NotificationError, StorageError
 from respaldo.language import _, ngettext
 from respaldo.notify.channel import Channel
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.ping import Beat, PingChannel
-from respaldo.operations.alert_state import AlertState, AlertStore, Pending, recall_backups, unfound_keys
+from respaldo.operations.alert_state import ANY, AlertState, AlertStore, Pending, recall_backups, unfound_keys
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
 from respaldo.operations.notices import NoticeWriter, Outcome
 from respaldo.operations.proofs import newest_good
@@ -24,6 +25,9 @@ from respaldo.repository.format import REPOSITORY
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.base import Storage
+
+if TYPE_CHECKING:
+    from respaldo.schedule.plan import Schedule
 
 START_TIMEOUT_S = 3.0
 
@@ -104,7 +108,8 @@ class Announcer:
         return self._change(decide, ping=self._ping_end(outcomes))
 
     def look(self, repository: Repository, *, next_runs: Mapping[str, datetime] | None = None) -> list[Delivery]:
-        """Tell of the targets whose newest backup is too old, or soon will be; return what was not delivered.
+        """Tell of the targets whose newest good backup is too old, or soon will be, or that have none, and of schedules
+        that made none at all; return what was not delivered.
 
         To be called now and then, by whoever runs while backups do not. ``next_runs`` by target, where they are known.
         """
@@ -117,19 +122,29 @@ class Announcer:
             if not self._tells(Kind.OVERDUE):
                 return state, notices
             for target in repository.targets():
-                listing = repository.backups(target)
-                if not listing.manifests:
-                    listing.require_readable()
-                newest = newest_good(repository, listing.manifests)
-                if str(target) in self._policy.retired or newest is None:
+                if str(target) in self._policy.retired:
                     continue
-                state, kind = self._look(state, str(target), newest, (next_runs or {}).get(str(target)), now)
-                if kind is not None:
-                    remembered = recall_backups(state, target)
+                listing = repository.backups(target)
+                newest = newest_good(repository, listing.manifests)
+                if newest is None:
+                    # The first one may be in the making.
+                    awaited = now if repository.is_busy(target) else None
+                    state, kind = self._look(state, str(target), None, now, awaited=awaited)
+                else:
+                    next_run = (next_runs or {}).get(str(target))
+                    state, kind = self._look(state, str(target), newest, now, next_run=next_run)
+                remembered = recall_backups(state, target)
+                if kind is not None and newest is None:
+                    notices.append(self._writer.of_absence(target, listing, remembered, at=now))
+                elif kind is not None and newest is not None:
                     is_early = kind is Kind.WARNING
                     notices.append(
                         self._writer.of_lateness(newest, remembered, rpo=self._policy.rpo, is_early=is_early, at=now)
                     )
+            since = None if repository.targets() else _scheduled_since(self._storage, now)
+            if since is not None:
+                state, kind = self._look(state, ANY, None, now, awaited=since)
+                notices += [self._writer.of_nothing(at=now)] if kind is not None else []
             return state, notices
 
         return self._change(decide)
@@ -192,7 +207,14 @@ class Announcer:
         return after, self._writer.of_outcome(kind, outcome, before, targets[key])
 
     def _look(
-        self, state: AlertState, target: str, newest: Manifest, next_run: datetime | None, now: datetime
+        self,
+        state: AlertState,
+        target: str,
+        newest: Manifest | None,
+        now: datetime,
+        *,
+        next_run: datetime | None = None,
+        awaited: datetime | None = None,
     ) -> tuple[AlertState, Kind | None]:
         key = f"{Operation.BACKUP}:{target}"
         before = state.targets.get(key, Remembered())
@@ -200,16 +222,18 @@ class Announcer:
             before = replace(
                 before,
                 heard=max(filter(None, (before.heard, lost.heard)), default=None),
+                told=max(before.told, lost.told),
                 told_on=max(filter(None, (before.told_on, lost.told_on)), default=None),
             )
         after, kind = after_look(
             before,
-            last_good=newest.started,
+            last_good=newest.started if newest else None,
             now=now,
             day=now.astimezone(self._policy.zone).date(),
             rpo=self._policy.rpo,
             warning=self._policy.rpo_warning,
             next_run=next_run,
+            awaited=awaited,
         )
         return replace(state, targets={**state.targets, key: after}), kind
 
@@ -304,6 +328,20 @@ def _last_failed(targets: Mapping[str, Remembered], key: str, day: date) -> date
         known = [one.failed_on for name, one in targets.items() if name.startswith(key) and name != key]
         days += [day] if known and all(failed_on == day for failed_on in known) else []
     return max(filter(None, days), default=None)
+
+
+def _scheduled_since(storage: Storage, now: datetime) -> datetime | None:
+    """Return since when backups are scheduled here, as far as that is known; None where none are."""
+    from respaldo.operations.schedules import DECLARED, DOCUMENT, is_backup, stored_schedules
+    from respaldo.schedule.plan import ALWAYS
+
+    schedules: list[Schedule] = []
+    for document in (DOCUMENT, DECLARED):
+        # One that is damaged is told by whoever needs it.
+        with suppress(DamagedError):
+            schedules += stored_schedules(storage, document)
+    since = [now if one.created == ALWAYS else one.created for one in schedules if is_backup(one.command)]
+    return min(since, default=None)
 
 
 def _work(state: AlertState, channels: Mapping[str, Channel]) -> dict[str, list[Message]]:

@@ -14,7 +14,10 @@ from respaldo.notify.wording import write_message
 from respaldo.operations.alerts import Remembered
 from respaldo.operations.anomalies import Anomaly
 from respaldo.redaction import redact
-from respaldo.repository.records import Manifest
+from respaldo.repository.records import BackupListing, Manifest, TargetPath
+
+SHOWN = 3
+"""Backups that a message names of those that are no good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,30 @@ class NoticeWriter:
             last_good=newest.started,
             failures=remembered.in_a_row,
             command=f"{self.program} doctor",
+        )
+
+    def of_absence(self, target: TargetPath, listing: BackupListing, remembered: Remembered, *, at: datetime) -> Notice:
+        """Return what is said of a target that has no good backup; ``listing``: those that it has."""
+        hints = [one.error.message for one in listing.damaged[:SHOWN]]
+        if listing.manifests:
+            names = ", ".join(one.name for one in listing.manifests[-SHOWN:])
+            hints.append(_("a drill or a check failed: {names}").format(names=names))
+        if remembered.in_a_row:
+            hints.append(remembered.last_error)
+        return replace(
+            self.blank(Kind.OVERDUE, Operation.BACKUP, str(target), at=at),
+            reason=_("no good backup can be read") if listing.damaged else _("there is no good backup"),
+            hint="; ".join(hints),
+            failures=remembered.in_a_row,
+            command=f"{self.program} backup --type full",
+        )
+
+    def of_nothing(self, *, at: datetime) -> Notice:
+        """Return what is said where backups are scheduled, and there is none of anything."""
+        return replace(
+            self.blank(Kind.OVERDUE, Operation.BACKUP, _("all targets"), at=at),
+            reason=_("backups are scheduled, and there is none yet"),
+            command=f"{self.program} schedule list",
         )
 
     def write(self, notice: Notice) -> Message:
