@@ -129,7 +129,7 @@ def test_a_backup_whose_proof_failed_is_not_the_newest_good_one() -> None:
         uid=manifest.uid, kind=ProofKind.DRILL, verdict=Verdict.FAILED, made=world.clock.now(), tool_version="0.1.0"
     )
     world.repository.add_proof(TARGET, manifest.name, proof)
-    newest = newest_good(world.repository, world.repository.backups(TARGET).manifests)
+    newest = newest_good(world.repository, world.repository.backups(TARGET).manifests, world.clock.now())
     assert newest is not None
     assert newest.started == START
     world.sleep(hours=6)

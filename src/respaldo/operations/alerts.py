@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
+from respaldo.clock import CORRECTION
 from respaldo.notify.notice import Kind
 
 GRACE = timedelta(hours=1)
@@ -95,7 +96,8 @@ def after_look(
     sent, zero for never; where the next run is known to come too late, a tenth of the objective before it.
     """
     grace = min(GRACE, rpo / 10)
-    heard = max(filter(None, (last_good, before.heard)), default=None)
+    # What a clock that was ahead has heard says nothing.
+    heard = max((at for at in (last_good, before.heard) if at and at <= now + CORRECTION), default=None)
     if last_good is None and awaited is None and before.told == 0:
         heard = None
     # Two graces, so that who looks at the same hour each day finds it late each day.

@@ -125,7 +125,7 @@ class Announcer:
                 if str(target) in self._policy.retired:
                     continue
                 listing = repository.backups(target)
-                newest = newest_good(repository, listing.manifests)
+                newest = newest_good(repository, listing.manifests, now)
                 if newest is None:
                     # The first one may be in the making.
                     awaited = now if repository.is_busy(target) else None

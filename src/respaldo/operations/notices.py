@@ -13,6 +13,7 @@ from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.wording import write_message
 from respaldo.operations.alerts import Remembered
 from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.proofs import is_ahead
 from respaldo.redaction import redact
 from respaldo.repository.records import BackupListing, Manifest, TargetPath
 
@@ -108,9 +109,12 @@ class NoticeWriter:
     def of_absence(self, target: TargetPath, listing: BackupListing, remembered: Remembered, *, at: datetime) -> Notice:
         """Return what is said of a target that has no good backup; ``listing``: those that it has."""
         hints = [one.error.message for one in listing.damaged[:SHOWN]]
-        if listing.manifests:
-            names = ", ".join(one.name for one in listing.manifests[-SHOWN:])
-            hints.append(_("a drill or a check failed: {names}").format(names=names))
+        ahead = [one.name for one in listing.manifests if is_ahead(one, at)][-SHOWN:]
+        failed = [one.name for one in listing.manifests if not is_ahead(one, at)][-SHOWN:]
+        if failed:
+            hints.append(_("a drill or a check failed: {names}").format(names=", ".join(failed)))
+        if ahead:
+            hints.append(_("dated in the future, so nobody knows how old: {names}").format(names=", ".join(ahead)))
         if remembered.in_a_row:
             hints.append(remembered.last_error)
         return replace(
