@@ -241,13 +241,26 @@ def test_a_container_that_is_gone_has_not_recovered_when_another_is_backed_up(tm
     app = App(Settings.load(flags, variables))
     with pytest.raises(EnvironmentFailedError), Announcing(Output(quiet=True), app, Operation.BACKUP):
         raise EnvironmentFailedError("no container is called pc_db")
-    with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
+    other = App(Settings.load({**flags, "container": "other"}, variables))
+    with Announcing(Output(quiet=True), other, Operation.BACKUP) as announcing:
         announcing.note(target="other/shop")
     assert "other/shop" in inbox.requests[-1].body
     assert "vuelve a funcionar" not in inbox.requests[-1].body
     with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
         announcing.note(target="pc_db/pc_db")
     assert "pc_db/pc_db vuelve a funcionar" in inbox.requests[-1].body
+
+
+def test_each_container_that_is_not_there_is_told_and_no_other_is_blamed(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    variables = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    for name in ("nope1", "nope1", "nope2", "nope1"):
+        done = respaldo(tmp_path, "backup", "--environment", "docker", "--container", name, **variables)
+        assert done.returncode == 40
+    told = [json.loads(request.body)["text"].partition("\n")[0] for request in inbox.requests]
+    assert told == [":x: *backup of nope1 FAILED*", ":x: *backup of nope2 FAILED*"]
+    (document,) = json.loads(respaldo(tmp_path, "status", "--json").stdout)
+    assert (document["failures"], document["failures_in_a_row"], document["last_error"]) == (0, 0, None)
 
 
 def test_a_run_that_is_done_with_warnings_is_no_failure(tmp_path: Path, inbox: Inbox) -> None:

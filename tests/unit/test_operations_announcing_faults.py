@@ -196,6 +196,7 @@ def test_state_comes_back_as_it_was_written() -> None:
         last_error="e",
         anomalies=("size",),
         warned=START,
+        wanted="pc_db/*",
     )
     state = AlertState(
         targets={"backup:a/b": one, "drill:": Remembered()}, pending=(Pending(channel="c", message=message),)

@@ -46,27 +46,26 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """``targets`` by ``operation:instance/database``; ``operation:`` alone where the target was not found, ``ANY`` as
-    long as there is none."""
+    """``targets`` by ``operation:instance/database``; where none was found, by what was wanted, ``operation:`` alone
+    where nothing was named; by ``ANY`` as long as there is none."""
 
     targets: Mapping[str, Remembered] = field(default_factory=lambda: MappingProxyType({}))
     pending: tuple[Pending, ...] = ()
 
 
-def unfound_keys(key: str) -> list[str]:
-    """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
-    instance whose databases could not be asked; and that there was no backup of anything. All that is of this target
-    too."""
+def unfound_keys(key: str, wanted: str) -> list[str]:
+    """Return under what a run that did not come as far as this target is remembered: one that wanted the same and found
+    nothing, one of an instance whose databases could not be asked; and that there was no backup of anything."""
     operation, _colon, target = key.partition(":")
-    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*", f"{operation}:{ANY}"]
-    return [name for name in names if name != key]
+    names = [f"{operation}:{name}" for name in (wanted, f"{target.rpartition('/')[0]}/*", ANY)]
+    return [name for name in dict.fromkeys(names) if name != key]
 
 
 def recall_backups(state: AlertState, target: TargetPath) -> Remembered:
     """Return what is remembered of a target's backups, with the runs that did not come as far as it."""
     key = f"{Operation.BACKUP}:{target}"
     found = state.targets.get(key, Remembered())
-    for lost in (state.targets[name] for name in unfound_keys(key) if name in state.targets):
+    for lost in (state.targets[name] for name in unfound_keys(key, found.wanted) if name in state.targets):
         is_newer = lost.last_failure and (found.last_failure is None or lost.last_failure > found.last_failure)
         newest = lost if is_newer else found
         found = replace(
@@ -96,6 +95,7 @@ def encode_state(state: AlertState) -> bytes:
                 "last_error": one.last_error,
                 "anomalies": list(one.anomalies),
                 "warned": _instant(one.warned),
+                "wanted": one.wanted,
             }
             for key, one in sorted(state.targets.items())
         },
@@ -140,6 +140,7 @@ def _remembered(fields: Fields) -> Remembered:
         last_error=fields.text("last_error"),
         anomalies=fields.texts("anomalies"),
         warned=_optional_instant(fields, "warned"),
+        wanted=fields.text("wanted"),
     )
 
 

@@ -31,7 +31,8 @@ class Remembered:
     """What is known of one operation on one target. ``told``: problems told since it was last good; ``told_on``: day of
     the last of them, ``failed_on``: of the last that was a failure. ``heard``: until when its silence is accounted for.
     ``failures`` since ever, ``in_a_row`` since the last good one. ``anomalies``: codes of the warnings that last.
-    ``warned``: which end of the objective was warned of."""
+    ``warned``: which end of the objective was warned of. ``wanted``: what its last run was looking for, empty where
+    nothing was named."""
 
     last_good: datetime | None = None
     heard: datetime | None = None
@@ -44,6 +45,7 @@ class Remembered:
     last_error: str = ""
     anomalies: tuple[str, ...] = ()
     warned: datetime | None = None
+    wanted: str = ""
 
 
 def after_success(

@@ -163,12 +163,12 @@ class Announcer:
     def _decide(self, state: AlertState, outcome: Outcome) -> tuple[AlertState, Notice | None]:
         key = f"{outcome.operation}:{outcome.target}"
         targets = dict(state.targets)
-        before = targets.get(key, Remembered())
+        before = replace(targets.get(key, Remembered()), wanted=outcome.wanted)
         kind: Kind | None
         if outcome.error is not None:
             day = outcome.at.astimezone(self._policy.zone).date()
             error = redact(outcome.error.message, self._policy.secrets)
-            last_failed = _last_failed(targets, key, day)
+            last_failed = _last_failed(targets, key, outcome.wanted, day)
             targets[key], kind = after_failure(
                 replace(before, failed_on=last_failed), at=outcome.at, day=day, error=error
             )
@@ -182,7 +182,7 @@ class Announcer:
                     heard=before.heard,
                 )
         else:
-            for lost in [targets.pop(name) for name in unfound_keys(key) if name in targets]:
+            for lost in [targets.pop(name) for name in unfound_keys(key, outcome.wanted) if name in targets]:
                 before = replace(
                     before,
                     told=before.told + lost.told,
@@ -218,7 +218,7 @@ class Announcer:
     ) -> tuple[AlertState, Kind | None]:
         key = f"{Operation.BACKUP}:{target}"
         before = state.targets.get(key, Remembered())
-        for lost in [state.targets[name] for name in unfound_keys(key) if name in state.targets]:
+        for lost in [state.targets[name] for name in unfound_keys(key, before.wanted) if name in state.targets]:
             before = replace(
                 before,
                 heard=max(filter(None, (before.heard, lost.heard)), default=None),
@@ -320,12 +320,17 @@ class _Started:
         self.ping.beat(Beat.START)
 
 
-def _last_failed(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
+def _last_failed(targets: Mapping[str, Remembered], key: str, wanted: str, day: date) -> date | None:
     """Return the day on which a failure of this target was last told, also as one of what was not found; of what was
-    not found itself, the day on which one of every target was."""
-    days = [targets[name].failed_on for name in (key, *unfound_keys(key)) if name in targets]
-    if key.endswith(":"):
-        known = [one.failed_on for name, one in targets.items() if name.startswith(key) and name != key]
+    not found itself, the day on which one of every target that is found by it was."""
+    days = [targets[name].failed_on for name in (key, *unfound_keys(key, wanted)) if name in targets]
+    operation, _colon, target = key.partition(":")
+    if target == wanted:
+        known = [
+            one.failed_on
+            for name, one in targets.items()
+            if one.wanted == wanted and name != key and name.startswith(f"{operation}:")
+        ]
         days += [day] if known and all(failed_on == day for failed_on in known) else []
     return max(filter(None, days), default=None)
 

@@ -23,12 +23,14 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one run. ``target``: instance/database; empty where none was found; ``label`` is what a person
-    is told of it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
+    """What came of one run. ``wanted``: what it was looking for, as instance/database with ``*`` for what it left open;
+    empty where it named nothing. ``target``: what it found, or else ``wanted``; ``label`` is what a person is told of
+    it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
 
     operation: Operation
     at: datetime
     target: str = ""
+    wanted: str = ""
     label: str = ""
     seconds: float | None = None
     manifest: Manifest | None = None
