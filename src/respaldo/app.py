@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from respaldo.clock import Clock, SystemClock
 from respaldo.config.settings import Settings
 from respaldo.environments.base import Environment, Instance, InstanceQuery
-from respaldo.errors import RespaldoError
 from respaldo.events import InstanceFound, Listener
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
@@ -119,17 +118,6 @@ class App:
     def target_of(self, server: Server) -> TargetPath:
         """Return what the repository files this server's database under."""
         return TargetPath(instance=server.runner.instance.name, database=server.connection.database)
-
-    def known_target(self) -> str:
-        """Return the target that the settings name where the repository has backups of it, as ``instance/database``, or
-        ``instance/*`` where it may be one of several; empty where nothing is named, or nothing known."""
-        place, database = self.settings.container or self.settings.pod or self.settings.host, self.settings.database
-        try:
-            targets = self.open_repository().targets() if place else []
-        except RespaldoError:
-            return ""
-        known = [one for one in targets if one.instance == place and database in {None, one.database}]
-        return str(known[0]) if len(known) == 1 else f"{place}/*" if known else ""
 
     def backup_request(
         self, *, name: str | None, asked: str | None = None, replace: bool = False, is_safety: bool = False

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+CORRECTION: Final = timedelta(hours=3)
+"""A clock set back by more was wrong before, and what it had passed counts no more (cron(8) of Debian)."""
 
 
 class Clock(Protocol):

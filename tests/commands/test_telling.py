@@ -16,9 +16,12 @@ from click.exceptions import Exit
 from respaldo.app import App
 from respaldo.cli.announcing import Announcing
 from respaldo.cli.printing import Output
+from respaldo.clock import SystemClock
 from respaldo.config.settings import Settings
 from respaldo.errors import EnvironmentFailedError
 from respaldo.notify.notice import Operation
+from respaldo.repository.manifest import seal
+from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.commands.command import ROOT, orchestrator, respaldo
 from tests.rig.receivers import Certificate, Inbox, http_server, make_certificate, smtp_server
@@ -71,6 +74,37 @@ def test_status_writes_metrics_and_tells_of_what_is_late_once(tmp_path: Path, in
     assert 'respaldo_last_backup_rows{target="pc_db/pc_db"} 9' in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir() if "prom" in path.name] == ["respaldo.prom"]
+
+
+def test_status_tells_of_what_has_no_good_backup_once_a_day(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    manifest = tmp_path / "backups/pc_db/pc_db/b1/manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    for _again in range(2):
+        assert respaldo(tmp_path, "status", "--notify", SLACK_WEBHOOK_URL=f"{inbox.url}/hook").returncode == 51
+    (request,) = inbox.requests
+    text = json.loads(request.body)["text"]
+    assert "backup of pc_db/pc_db is LATE" in text
+    assert "no good backup can be read" in text
+    assert "Next: respaldo --repository backups backup --type full" in text
+
+
+def test_status_tells_of_schedules_that_made_no_backup(tmp_path: Path, inbox: Inbox) -> None:
+    Repository.open_or_create(DirectoryStorage(tmp_path / "backups"), SystemClock())
+    hook = {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    assert respaldo(tmp_path, "status", "--notify", **hook).returncode == 51
+    assert inbox.requests == []
+    added = respaldo(tmp_path, "schedule", "add", "nightly", "--with", "serve")
+    assert added.returncode == 0, added.stderr
+    path = tmp_path / "backups/schedules.json"
+    document = json.loads(path.read_bytes())
+    document["schedules"][0]["created"] = "2026-01-02T03:04:05Z"
+    document.popitem()  # its checksum
+    path.write_bytes(seal(document))
+    for _again in range(2):
+        assert respaldo(tmp_path, "status", "--notify", **hook).returncode == 51
+    (request,) = inbox.requests
+    assert "backups are scheduled, and there is none yet" in json.loads(request.body)["text"]
 
 
 def test_status_whose_message_is_refused_ends_with_three_where_all_is_fresh(tmp_path: Path, inbox: Inbox) -> None:
@@ -207,13 +241,26 @@ def test_a_container_that_is_gone_has_not_recovered_when_another_is_backed_up(tm
     app = App(Settings.load(flags, variables))
     with pytest.raises(EnvironmentFailedError), Announcing(Output(quiet=True), app, Operation.BACKUP):
         raise EnvironmentFailedError("no container is called pc_db")
-    with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
+    other = App(Settings.load({**flags, "container": "other"}, variables))
+    with Announcing(Output(quiet=True), other, Operation.BACKUP) as announcing:
         announcing.note(target="other/shop")
     assert "other/shop" in inbox.requests[-1].body
     assert "vuelve a funcionar" not in inbox.requests[-1].body
     with Announcing(Output(quiet=True), app, Operation.BACKUP) as announcing:
         announcing.note(target="pc_db/pc_db")
     assert "pc_db/pc_db vuelve a funcionar" in inbox.requests[-1].body
+
+
+def test_each_container_that_is_not_there_is_told_and_no_other_is_blamed(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "backups", 1)
+    variables = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    for name in ("nope1", "nope1", "nope2", "nope1"):
+        done = respaldo(tmp_path, "backup", "--environment", "docker", "--container", name, **variables)
+        assert done.returncode == 40
+    told = [json.loads(request.body)["text"].partition("\n")[0] for request in inbox.requests]
+    assert told == [":x: *backup of nope1 FAILED*", ":x: *backup of nope2 FAILED*"]
+    (document,) = json.loads(respaldo(tmp_path, "status", "--json").stdout)
+    assert (document["failures"], document["failures_in_a_row"], document["last_error"]) == (0, 0, None)
 
 
 def test_a_run_that_is_done_with_warnings_is_no_failure(tmp_path: Path, inbox: Inbox) -> None:

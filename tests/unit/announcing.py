@@ -76,12 +76,11 @@ class World:
         outcome = Outcome(operation=Operation.BACKUP, at=now, target=str(target), manifest=manifest, seconds=125.0)
         return self.announcer.tell([replace(outcome, **changes)])
 
-    def fail(self, target: str = str(TARGET), reason: str = "the server refused") -> list[Delivery]:
+    def fail(self, target: str = str(TARGET), reason: str = "the server refused", wanted: str = "") -> list[Delivery]:
         error = PostgresError(reason, hint="start it")
         now = self.clock.now()
-        return self.announcer.tell(
-            [Outcome(operation=Operation.BACKUP, at=now, target=target, label=target or "pc_db", error=error)]
-        )
+        outcome = Outcome(operation=Operation.BACKUP, at=now, target=target, label=target or "pc_db", error=error)
+        return self.announcer.tell([replace(outcome, wanted=wanted)])
 
     def look(self, next_run: datetime | None = None) -> list[Delivery]:
         return self.announcer.look(self.repository, next_runs={str(TARGET): next_run} if next_run else None)

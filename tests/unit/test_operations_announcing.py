@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -189,3 +190,73 @@ def test_kinds_that_are_not_wanted_are_not_told() -> None:
         world.sleep(hours=1)
         step()
     assert world.channel.kinds == [Kind.FAILURE, Kind.RECOVERY]
+
+
+ODD = (Anomaly(code="vanished t", text="table t is gone"),)
+
+
+def test_what_is_not_wanted_keeps_nothing_else_from_being_told() -> None:
+    world = World(kinds=(Kind.FAILURE, Kind.RECOVERY))
+    world.succeed()
+    world.sleep(hours=26)
+    world.look()  # it is late, and nobody wants to know
+    world.sleep(minutes=5)
+    world.fail()
+    assert world.channel.kinds == [Kind.FAILURE]
+    world = World(kinds=(Kind.OVERDUE,))
+    world.succeed()
+    for _hour in range(24 * 3):
+        world.sleep(hours=1)
+        if world.clock.now().hour in {2, 4}:
+            world.fail()
+        world.look()
+    assert world.channel.kinds == [Kind.OVERDUE, Kind.OVERDUE]
+    world = World(kinds=(Kind.SUCCESS, Kind.FAILURE))
+    for anomalies in ((), ODD):
+        world.succeed(anomalies=anomalies)
+        world.sleep(days=1)
+    world.policy = replace(world.policy, kinds=tuple(Kind))
+    world.succeed(anomalies=ODD)
+    assert world.channel.kinds == [Kind.SUCCESS, Kind.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [({}, Kind.SUCCESS), ({"anomalies": ODD}, Kind.WARNING), ({"warnings": ("retention failed",)}, Kind.WARNING)],
+)
+def test_a_recovery_that_is_not_wanted_is_a_good_run_like_others(changes: dict[str, Any], kind: Kind) -> None:
+    world = World(kinds=[one for one in Kind if one is not Kind.RECOVERY], rpo_warning=timedelta(hours=2))
+    world.fail()
+    for more in (changes, {}):
+        world.sleep(days=1)
+        world.succeed(**more)
+    assert world.channel.kinds == [Kind.FAILURE, kind, Kind.SUCCESS]
+    # And with it the failure is over: that it is about to be late is told as ever.
+    world.sleep(hours=23)
+    world.look()
+    assert world.channel.kinds[3:] == [Kind.OVERDUE]
+
+
+def test_an_anomaly_that_ended_unsaid_is_new_when_it_comes_again() -> None:
+    world = World(kinds=(Kind.WARNING,))
+    for anomalies in (ODD, ODD, (), ODD):
+        world.sleep(days=1)
+        world.succeed(anomalies=anomalies)
+    assert world.channel.kinds == [Kind.WARNING, Kind.WARNING]
+
+
+@pytest.mark.parametrize("wanted", [str(TARGET), ""])
+def test_a_failure_of_a_day_that_was_told_as_late_is_told_once(wanted: str) -> None:
+    world = World()
+    world.succeed()
+    world.sleep(hours=26)
+    world.look()
+    for _again in range(3):
+        world.sleep(hours=2)
+        world.fail(wanted)
+        world.look()
+    assert world.channel.kinds == [Kind.SUCCESS, Kind.OVERDUE, Kind.FAILURE]
+    assert "the server refused" in world.channel.taken[-1].body
+    world.sleep(hours=1)
+    world.succeed()
+    assert world.channel.kinds[3:] == [Kind.RECOVERY]

@@ -129,7 +129,7 @@ def test_a_backup_whose_proof_failed_is_not_the_newest_good_one() -> None:
         uid=manifest.uid, kind=ProofKind.DRILL, verdict=Verdict.FAILED, made=world.clock.now(), tool_version="0.1.0"
     )
     world.repository.add_proof(TARGET, manifest.name, proof)
-    newest = newest_good(world.repository, world.repository.backups(TARGET).manifests)
+    newest = newest_good(world.repository, world.repository.backups(TARGET).manifests, world.clock.now())
     assert newest is not None
     assert newest.started == START
     world.sleep(hours=6)
@@ -189,12 +189,14 @@ def test_state_comes_back_as_it_was_written() -> None:
         heard=START + DAY,
         told=2,
         told_on=date(2026, 3, 2),
+        failed_on=date(2026, 3, 1),
         failures=5,
         in_a_row=2,
         last_failure=START + DAY,
         last_error="e",
         anomalies=("size",),
         warned=START,
+        wanted="pc_db/*",
     )
     state = AlertState(
         targets={"backup:a/b": one, "drill:": Remembered()}, pending=(Pending(channel="c", message=message),)

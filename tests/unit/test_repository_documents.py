@@ -133,11 +133,12 @@ def test_manifest_that_is_too_large_is_damaged_and_keeps_no_other_backup_from_be
 def test_no_backup_is_good_where_each_one_failed() -> None:
     repository = fill(MemoryStorage())
     manifests = repository.backups(TARGET).manifests
-    assert newest_good(repository, manifests) == manifests[-1]
+    now = manifests[-1].finished
+    assert newest_good(repository, manifests, now) == manifests[-1]
     for one in manifests:
         proof = Proof(uid=one.uid, kind=ProofKind.DRILL, verdict=Verdict.FAILED, made=one.finished, tool_version="1")
         repository.add_proof(TARGET, one.name, proof)
-    assert newest_good(repository, manifests) is None
+    assert newest_good(repository, manifests, now) is None
 
 
 class BrokenStorage(MemoryStorage):

@@ -14,6 +14,7 @@ import click
 
 from respaldo.app import App
 from respaldo.cli.printing import Output
+from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoError
 from respaldo.language import _
 from respaldo.notify.delivery import Delivery
@@ -62,6 +63,7 @@ class Announcing:
                 operation=self._operation,
                 at=self._app.clock.now(),
                 target=target,
+                wanted=_wanted(self._app.settings),
                 label=label or (_("all targets") if target == ALL else target),
                 seconds=self._app.clock.monotonic_s() - self._begun_s if seconds is None else seconds,
                 manifest=manifest,
@@ -84,9 +86,9 @@ class Announcing:
         failure = _failure(error)
         # An error of the run that is of no target alone: where each target's was noted, it only sums them up.
         if failure is not None and not any(outcome.error for outcome in self._outcomes):
-            # Not found, but known: a good run of another target must not be taken for its recovery.
-            target = self.target or self._app.known_target()
-            self.note(target=target, error=failure, label=self.target or describe_wanted(self._app))
+            settings = self._app.settings
+            target = self.target or _wanted(settings)
+            self.note(target=target, error=failure, label=self.target or describe_wanted(settings))
         announcer = self._app.announcer()
         # A person who ends it at the terminal knows.
         is_known = isinstance(failure, InterruptedRunError) and sys.stderr.isatty()
@@ -139,10 +141,19 @@ def _failure(error: BaseException | None) -> RespaldoError | None:
     return None
 
 
-def describe_wanted(app: App) -> str:
+def describe_wanted(settings: Settings) -> str:
     """Return what a run was looking for that found no target: what the flags and variables say of it."""
-    settings = app.settings
-    place = settings.container or settings.pod or settings.host
-    if place is None and settings.labels:
-        place = ",".join(f"{name}={value}" for name, value in settings.labels.items())
-    return "/".join(filter(None, (place, settings.database))) or _("the PostgreSQL instance")
+    return "/".join(filter(None, (_place(settings), settings.database))) or _("the PostgreSQL instance")
+
+
+def _wanted(settings: Settings) -> str:
+    """Return the same as a target, with ``*`` for what is left open; empty where nothing is named."""
+    place = _place(settings)
+    return f"{place or '*'}/{settings.database or '*'}" if place or settings.database else ""
+
+
+def _place(settings: Settings) -> str:
+    if settings.host is not None:
+        return f"{settings.host}_{settings.port}" if settings.port else settings.host
+    labels = ",".join(f"{name}={value}" for name, value in (settings.labels or {}).items())
+    return settings.container or settings.pod or labels

@@ -19,6 +19,7 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.cli.restore_flags import RestoreFlags
 from respaldo.cli.restore_parts import run_parts_command
 from respaldo.cli.safety import save_live
+from respaldo.clock import CORRECTION
 from respaldo.config.settings import Settings
 from respaldo.counting import count_rows
 from respaldo.errors import EnvironmentFailedError, UsageError
@@ -225,8 +226,14 @@ def _create_roles(
 
 def _describe(output: Output, plan: RestorePlan, app: App) -> None:
     """Say what will happen."""
-    age = format_duration((app.clock.now() - plan.made).total_seconds())
-    output.line(_("backup"), _("{name}, {age} old").format(name=plan.source, age=age))
+    age_s = (app.clock.now() - plan.made).total_seconds()
+    if age_s < -CORRECTION.total_seconds():
+        said = _("{name}, dated in the future: {time}").format(
+            name=plan.source, time=f"{plan.made.astimezone():%Y-%m-%d %H:%M}"
+        )
+    else:
+        said = _("{name}, {age} old").format(name=plan.source, age=format_duration(max(0.0, age_s)))
+    output.line(_("backup"), said)
     if plan.live is None:
         output.line(_("into"), _("the new database {name}").format(name=plan.database))
         return

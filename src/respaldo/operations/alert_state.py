@@ -25,6 +25,8 @@ from respaldo.repository.records import TargetPath
 from respaldo.storage.base import Storage
 
 ALERTS = f"{METADATA}/alerts.json"
+ANY = "*/*"
+"""The target of backups that are scheduled, while no backup says of what."""
 MAX_BYTES = 4 * 1024 * 1024
 MAX_PENDING = 200
 """Per channel; the oldest go first, and those older than a week: a channel that is gone must not fill the disk."""
@@ -44,25 +46,26 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """``targets`` by ``operation:instance/database``; ``operation:`` alone where the target was not found."""
+    """``targets`` by ``operation:instance/database``; where none was found, by what was wanted, ``operation:`` alone
+    where nothing was named; by ``ANY`` as long as there is none."""
 
     targets: Mapping[str, Remembered] = field(default_factory=lambda: MappingProxyType({}))
     pending: tuple[Pending, ...] = ()
 
 
-def unfound_keys(key: str) -> list[str]:
-    """Return under what a run that did not come as far as this target is remembered: of no instance at all, or of an
-    instance whose databases could not be asked. Such a run failed for this target too."""
+def unfound_keys(key: str, wanted: str) -> list[str]:
+    """Return under what a run that did not come as far as this target is remembered: one that wanted the same and found
+    nothing, one of an instance whose databases could not be asked; and that there was no backup of anything."""
     operation, _colon, target = key.partition(":")
-    names = [f"{operation}:", f"{operation}:{target.rpartition('/')[0]}/*"]
-    return [name for name in names if name != key]
+    names = [f"{operation}:{name}" for name in (wanted, f"{target.rpartition('/')[0]}/*", ANY)]
+    return [name for name in dict.fromkeys(names) if name != key]
 
 
 def recall_backups(state: AlertState, target: TargetPath) -> Remembered:
     """Return what is remembered of a target's backups, with the runs that did not come as far as it."""
     key = f"{Operation.BACKUP}:{target}"
     found = state.targets.get(key, Remembered())
-    for lost in (state.targets[name] for name in unfound_keys(key) if name in state.targets):
+    for lost in (state.targets[name] for name in unfound_keys(key, found.wanted) if name in state.targets):
         is_newer = lost.last_failure and (found.last_failure is None or lost.last_failure > found.last_failure)
         newest = lost if is_newer else found
         found = replace(
@@ -84,13 +87,15 @@ def encode_state(state: AlertState) -> bytes:
                 "last_good": _instant(one.last_good),
                 "heard": _instant(one.heard),
                 "told": one.told,
-                "told_on": one.told_on.isoformat() if one.told_on else None,
+                "told_on": _day(one.told_on),
+                "failed_on": _day(one.failed_on),
                 "failures": one.failures,
                 "in_a_row": one.in_a_row,
                 "last_failure": _instant(one.last_failure),
                 "last_error": one.last_error,
                 "anomalies": list(one.anomalies),
                 "warned": _instant(one.warned),
+                "wanted": one.wanted,
             }
             for key, one in sorted(state.targets.items())
         },
@@ -128,12 +133,14 @@ def _remembered(fields: Fields) -> Remembered:
         heard=_optional_instant(fields, "heard"),
         told=fields.count("told"),
         told_on=_optional_day(fields, "told_on"),
+        failed_on=_optional_day(fields, "failed_on"),
         failures=fields.count("failures"),
         in_a_row=fields.count("in_a_row"),
         last_failure=_optional_instant(fields, "last_failure"),
         last_error=fields.text("last_error"),
         anomalies=fields.texts("anomalies"),
         warned=_optional_instant(fields, "warned"),
+        wanted=fields.text("wanted"),
     )
 
 
@@ -153,6 +160,10 @@ def _pending(fields: Fields) -> Pending:
 
 def _instant(instant: datetime | None) -> str | None:
     return None if instant is None else format_instant(instant)
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _optional_instant(fields: Fields, name: str) -> datetime | None:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
 
 from respaldo.clock import Clock
-from respaldo.errors import LockedError, NotificationError, StorageError
+from respaldo.errors import DamagedError, LockedError, NotificationError, StorageError
 from respaldo.language import _, ngettext
 from respaldo.notify.channel import Channel
 from respaldo.notify.delivery import Delivery, deliver
 from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.ping import Beat, PingChannel
-from respaldo.operations.alert_state import AlertState, AlertStore, Pending, recall_backups, unfound_keys
+from respaldo.operations.alert_state import ANY, AlertState, AlertStore, Pending, recall_backups, unfound_keys
 from respaldo.operations.alerts import Remembered, after_failure, after_look, after_success
 from respaldo.operations.notices import NoticeWriter, Outcome
 from respaldo.operations.proofs import newest_good
@@ -24,6 +25,9 @@ from respaldo.repository.format import REPOSITORY
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.base import Storage
+
+if TYPE_CHECKING:
+    from respaldo.schedule.plan import Schedule
 
 START_TIMEOUT_S = 3.0
 
@@ -104,7 +108,8 @@ class Announcer:
         return self._change(decide, ping=self._ping_end(outcomes))
 
     def look(self, repository: Repository, *, next_runs: Mapping[str, datetime] | None = None) -> list[Delivery]:
-        """Tell of the targets whose newest backup is too old, or soon will be; return what was not delivered.
+        """Tell of the targets whose newest good backup is too old, or soon will be, or that have none, and of schedules
+        that made none at all; return what was not delivered.
 
         To be called now and then, by whoever runs while backups do not. ``next_runs`` by target, where they are known.
         """
@@ -113,21 +118,33 @@ class Announcer:
             return []
 
         def decide(state: AlertState) -> tuple[AlertState, list[Notice]]:
-            notices = []
+            notices: list[Notice] = []
+            if not self._tells(Kind.OVERDUE):
+                return state, notices
             for target in repository.targets():
-                listing = repository.backups(target)
-                if not listing.manifests:
-                    listing.require_readable()
-                newest = newest_good(repository, listing.manifests)
-                if str(target) in self._policy.retired or newest is None:
+                if str(target) in self._policy.retired:
                     continue
-                state, kind = self._look(state, str(target), newest, (next_runs or {}).get(str(target)), now)
-                if kind is not None:
-                    remembered = recall_backups(state, target)
+                listing = repository.backups(target)
+                newest = newest_good(repository, listing.manifests, now)
+                if newest is None:
+                    # The first one may be in the making.
+                    awaited = now if repository.is_busy(target) else None
+                    state, kind = self._look(state, str(target), None, now, awaited=awaited)
+                else:
+                    next_run = (next_runs or {}).get(str(target))
+                    state, kind = self._look(state, str(target), newest, now, next_run=next_run)
+                remembered = recall_backups(state, target)
+                if kind is not None and newest is None:
+                    notices.append(self._writer.of_absence(target, listing, remembered, at=now))
+                elif kind is not None and newest is not None:
                     is_early = kind is Kind.WARNING
                     notices.append(
                         self._writer.of_lateness(newest, remembered, rpo=self._policy.rpo, is_early=is_early, at=now)
                     )
+            since = None if repository.targets() else _scheduled_since(self._storage, now)
+            if since is not None:
+                state, kind = self._look(state, ANY, None, now, awaited=since)
+                notices += [self._writer.of_nothing(at=now)] if kind is not None else []
             return state, notices
 
         return self._change(decide)
@@ -140,59 +157,83 @@ class Announcer:
 
     # -- what is decided
 
+    def _tells(self, kind: Kind) -> bool:
+        return bool(self._policy.channels) and kind in self._policy.kinds
+
     def _decide(self, state: AlertState, outcome: Outcome) -> tuple[AlertState, Notice | None]:
         key = f"{outcome.operation}:{outcome.target}"
         targets = dict(state.targets)
-        before = targets.get(key, Remembered())
+        before = replace(targets.get(key, Remembered()), wanted=outcome.wanted)
         kind: Kind | None
         if outcome.error is not None:
             day = outcome.at.astimezone(self._policy.zone).date()
             error = redact(outcome.error.message, self._policy.secrets)
-            before = replace(before, told_on=_last_told(targets, key, day))
-            targets[key], kind = after_failure(before, at=outcome.at, day=day, error=error)
+            last_failed = _last_failed(targets, key, outcome.wanted, day)
+            targets[key], kind = after_failure(
+                replace(before, failed_on=last_failed), at=outcome.at, day=day, error=error
+            )
+            if not self._tells(Kind.FAILURE):
+                # What nobody is told must not keep anybody from being told later.
+                targets[key] = replace(
+                    targets[key],
+                    told=before.told,
+                    told_on=before.told_on,
+                    failed_on=before.failed_on,
+                    heard=before.heard,
+                )
         else:
-            for lost in [targets.pop(name) for name in unfound_keys(key) if name in targets]:
+            for lost in [targets.pop(name) for name in unfound_keys(key, outcome.wanted) if name in targets]:
                 before = replace(
                     before,
                     told=before.told + lost.told,
                     failures=before.failures + lost.failures,
                     in_a_row=before.in_a_row + lost.in_a_row,
                 )
+            if self._policy.channels and not self._tells(Kind.RECOVERY):
+                # Then it is a good run like others, and its warnings are told as theirs.
+                before = replace(before, told=0)
             targets[key], kind = after_success(
                 before,
                 started=outcome.manifest.started if outcome.manifest else outcome.at,
                 anomalies=[anomaly.code for anomaly in outcome.anomalies],
                 has_warnings=bool(outcome.warnings),
             )
-        if not self._policy.channels:
-            # A run that can tell nobody must not keep the next one that can from telling.
-            told_on = before.told_on if outcome.error is not None else None
-            targets[key] = replace(targets[key], told=before.told, told_on=told_on, anomalies=before.anomalies)
-            targets[key] = replace(targets[key], heard=before.heard) if outcome.error is not None else targets[key]
+            if not self._tells(kind):
+                lasting = tuple(code for code in targets[key].anomalies if code in before.anomalies)
+                targets[key] = replace(targets[key], told=before.told, anomalies=lasting)
         after = replace(state, targets=targets)
         if kind is None or (kind is Kind.SUCCESS and outcome.operation is Operation.RETENTION):
             return after, None
         return after, self._writer.of_outcome(kind, outcome, before, targets[key])
 
     def _look(
-        self, state: AlertState, target: str, newest: Manifest, next_run: datetime | None, now: datetime
+        self,
+        state: AlertState,
+        target: str,
+        newest: Manifest | None,
+        now: datetime,
+        *,
+        next_run: datetime | None = None,
+        awaited: datetime | None = None,
     ) -> tuple[AlertState, Kind | None]:
         key = f"{Operation.BACKUP}:{target}"
         before = state.targets.get(key, Remembered())
-        for lost in [state.targets[name] for name in unfound_keys(key) if name in state.targets]:
+        for lost in [state.targets[name] for name in unfound_keys(key, before.wanted) if name in state.targets]:
             before = replace(
                 before,
                 heard=max(filter(None, (before.heard, lost.heard)), default=None),
+                told=max(before.told, lost.told),
                 told_on=max(filter(None, (before.told_on, lost.told_on)), default=None),
             )
         after, kind = after_look(
             before,
-            last_good=newest.started,
+            last_good=newest.started if newest else None,
             now=now,
             day=now.astimezone(self._policy.zone).date(),
             rpo=self._policy.rpo,
             warning=self._policy.rpo_warning,
             next_run=next_run,
+            awaited=awaited,
         )
         return replace(state, targets={**state.targets, key: after}), kind
 
@@ -279,14 +320,33 @@ class _Started:
         self.ping.beat(Beat.START)
 
 
-def _last_told(targets: Mapping[str, Remembered], key: str, day: date) -> date | None:
-    """Return the day on which a problem of this target was last told, also as one of what was not found; of what was
-    not found itself, the day on which one of every target was."""
-    days = [targets[name].told_on for name in (key, *unfound_keys(key)) if name in targets]
-    if key.endswith(":"):
-        known = [one.told_on for name, one in targets.items() if name.startswith(key) and name != key]
-        days += [day] if known and all(told_on == day for told_on in known) else []
+def _last_failed(targets: Mapping[str, Remembered], key: str, wanted: str, day: date) -> date | None:
+    """Return the day on which a failure of this target was last told, also as one of what was not found; of what was
+    not found itself, the day on which one of every target that is found by it was."""
+    days = [targets[name].failed_on for name in (key, *unfound_keys(key, wanted)) if name in targets]
+    operation, _colon, target = key.partition(":")
+    if target == wanted:
+        known = [
+            one.failed_on
+            for name, one in targets.items()
+            if one.wanted == wanted and name != key and name.startswith(f"{operation}:")
+        ]
+        days += [day] if known and all(failed_on == day for failed_on in known) else []
     return max(filter(None, days), default=None)
+
+
+def _scheduled_since(storage: Storage, now: datetime) -> datetime | None:
+    """Return since when backups are scheduled here, as far as that is known; None where none are."""
+    from respaldo.operations.schedules import DECLARED, DOCUMENT, is_backup, stored_schedules
+    from respaldo.schedule.plan import ALWAYS
+
+    schedules: list[Schedule] = []
+    for document in (DOCUMENT, DECLARED):
+        # One that is damaged is told by whoever needs it.
+        with suppress(DamagedError):
+            schedules += stored_schedules(storage, document)
+    since = [now if one.created == ALWAYS else one.created for one in schedules if is_backup(one.command)]
+    return min(since, default=None)
 
 
 def _work(state: AlertState, channels: Mapping[str, Channel]) -> dict[str, list[Message]]:

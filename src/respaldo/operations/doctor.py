@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,11 +12,11 @@ from typing import Any
 from respaldo.counting import count_tables
 from respaldo.errors import PostgresError, StorageError
 from respaldo.language import _, ngettext
-from respaldo.operations.proofs import newest_proofs
+from respaldo.operations.proofs import is_ahead, newest_proofs
 from respaldo.postgres.databases import RESTORING
 from respaldo.postgres.server import Server
 from respaldo.postgres.tables import list_tables, require_readable
-from respaldo.repository.records import BackupType, TargetPath
+from respaldo.repository.records import BackupType, Manifest, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.units import format_count, format_duration, format_size
 
@@ -182,15 +182,7 @@ def _backups(
     if repository is None or listing is None or not listing.manifests:
         yield Symptom(state=State.BAD, text=_("there is no backup yet"), remedy="respaldo backup")
         return
-    newest = listing.manifests[-1]
-    age = now - newest.started
-    yield Symptom(
-        state=State.BAD if age > objective else State.GOOD,
-        text=_("newest backup: {name}, {age} old").format(
-            name=newest.name, age=format_duration(max(0.0, age.total_seconds()))
-        ),
-        remedy="respaldo backup" if age > objective else "",
-    )
+    yield from _age(listing.manifests, now=now, objective=objective)
     proofs = newest_proofs(repository, listing.manifests)
     failed = [one for one in listing.manifests if one.name in proofs and proofs[one.name].has_failed]
     proven = [proof.made for proof in proofs.values() if not proof.has_failed]
@@ -209,3 +201,23 @@ def _backups(
         )
     if not proven or now - max(proven) > _PROOF_AGE:
         yield Symptom(state=State.NOTE, text=_("no backup was proven in the last 30 days"), remedy="respaldo drill")
+
+
+def _age(manifests: Sequence[Manifest], *, now: datetime, objective: timedelta) -> Iterator[Symptom]:
+    ahead = [one.name for one in manifests if is_ahead(one, now)]
+    newest = next((one for one in reversed(manifests) if one.name not in ahead), None)
+    age = None if newest is None else now - newest.started
+    if newest is not None and age is not None:
+        yield Symptom(
+            state=State.BAD if age > objective else State.GOOD,
+            text=_("newest backup: {name}, {age} old").format(
+                name=newest.name, age=format_duration(max(0.0, age.total_seconds()))
+            ),
+            remedy="respaldo backup" if age > objective else "",
+        )
+    if ahead:
+        yield Symptom(
+            state=State.NOTE if newest else State.BAD,
+            text=_("dated in the future, so nobody knows how old: {names}").format(names=", ".join(ahead)),
+            remedy=_("set the clock right, then: {command}").format(command="respaldo backup --type full"),
+        )

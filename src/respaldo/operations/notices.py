@@ -13,18 +13,24 @@ from respaldo.notify.notice import Kind, Message, Notice, Operation
 from respaldo.notify.wording import write_message
 from respaldo.operations.alerts import Remembered
 from respaldo.operations.anomalies import Anomaly
+from respaldo.operations.proofs import is_ahead
 from respaldo.redaction import redact
-from respaldo.repository.records import Manifest
+from respaldo.repository.records import BackupListing, Manifest, TargetPath
+
+SHOWN = 3
+"""Backups that a message names of those that are no good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one run. ``target``: instance/database; empty where none was found; ``label`` is what a person
-    is told of it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
+    """What came of one run. ``wanted``: what it was looking for, as instance/database with ``*`` for what it left open;
+    empty where it named nothing. ``target``: what it found, or else ``wanted``; ``label`` is what a person is told of
+    it. ``error`` None: it is good, and ``manifest`` is the backup that was made, drilled or checked."""
 
     operation: Operation
     at: datetime
     target: str = ""
+    wanted: str = ""
     label: str = ""
     seconds: float | None = None
     manifest: Manifest | None = None
@@ -100,6 +106,33 @@ class NoticeWriter:
             last_good=newest.started,
             failures=remembered.in_a_row,
             command=f"{self.program} doctor",
+        )
+
+    def of_absence(self, target: TargetPath, listing: BackupListing, remembered: Remembered, *, at: datetime) -> Notice:
+        """Return what is said of a target that has no good backup; ``listing``: those that it has."""
+        hints = [one.error.message for one in listing.damaged[:SHOWN]]
+        ahead = [one.name for one in listing.manifests if is_ahead(one, at)][-SHOWN:]
+        failed = [one.name for one in listing.manifests if not is_ahead(one, at)][-SHOWN:]
+        if failed:
+            hints.append(_("a drill or a check failed: {names}").format(names=", ".join(failed)))
+        if ahead:
+            hints.append(_("dated in the future, so nobody knows how old: {names}").format(names=", ".join(ahead)))
+        if remembered.in_a_row:
+            hints.append(remembered.last_error)
+        return replace(
+            self.blank(Kind.OVERDUE, Operation.BACKUP, str(target), at=at),
+            reason=_("no good backup can be read") if listing.damaged else _("there is no good backup"),
+            hint="; ".join(hints),
+            failures=remembered.in_a_row,
+            command=f"{self.program} backup --type full",
+        )
+
+    def of_nothing(self, *, at: datetime) -> Notice:
+        """Return what is said where backups are scheduled, and there is none of anything."""
+        return replace(
+            self.blank(Kind.OVERDUE, Operation.BACKUP, _("all targets"), at=at),
+            reason=_("backups are scheduled, and there is none yet"),
+            command=f"{self.program} schedule list",
         )
 
     def write(self, notice: Notice) -> Message:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from respaldo.clock import CORRECTION
 from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
@@ -19,11 +21,18 @@ def newest_proofs(repository: Repository, manifests: Iterable[Manifest]) -> dict
     return found
 
 
-def newest_good(repository: Repository, manifests: Sequence[Manifest]) -> Manifest | None:
-    """Return the newest backup whose last conclusive proof did not fail. ``manifests``: of one target, the oldest
-    first."""
+def is_ahead(manifest: Manifest, now: datetime) -> bool:
+    """Tell whether a backup bears a time that is not yet: the clock was wrong when it was made, and its age is not
+    known."""
+    return manifest.started > now + CORRECTION
+
+
+def newest_good(repository: Repository, manifests: Sequence[Manifest], now: datetime) -> Manifest | None:
+    """Return the newest backup whose age is known and whose last conclusive proof did not fail. ``manifests``: of one
+    target, the oldest first."""
     for manifest in reversed(manifests):
-        proof = newest_proofs(repository, [manifest]).get(manifest.name)
-        if proof is None or not proof.has_failed:
-            return manifest
+        if not is_ahead(manifest, now):
+            proof = newest_proofs(repository, [manifest]).get(manifest.name)
+            if proof is None or not proof.has_failed:
+                return manifest
     return None

@@ -56,7 +56,7 @@ def read_status(
     for target in repository.targets():
         listing = repository.backups(target)
         manifests = listing.manifests
-        newest = newest_good(repository, manifests)
+        newest = newest_good(repository, manifests, now)
         proofs = sorted(
             (proof for manifest in manifests for proof in repository.proofs(manifest) if proof.is_conclusive),
             key=lambda proof: proof.made,

@@ -12,7 +12,7 @@ from respaldo.catalog.retention import Category, RetentionPolicy, category_of
 from respaldo.catalog.strategy import Decision, StrategyPolicy, decide
 from respaldo.errors import StorageError
 from respaldo.operations.alerts import is_late
-from respaldo.operations.proofs import newest_proofs
+from respaldo.operations.proofs import is_ahead, newest_proofs
 from respaldo.operations.retain import RetentionPlan, plan_target
 from respaldo.operations.versions import Branch, list_branches
 from respaldo.repository.proof import Proof
@@ -56,9 +56,9 @@ class LastProof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSummary:
-    """One target. ``last`` None: it has no backup. ``following``: what the next backup would be, were the server as it
-    was at the last one; ``next_run``: when, where a schedule says so. ``pinned``: how many backups retention leaves
-    alone by a person's word."""
+    """One target. ``last`` None: it has no backup whose age is known. ``following``: what the next backup would be,
+    were the server as it was at the last one; ``next_run``: when, where a schedule says so. ``pinned``: how many
+    backups retention leaves alone by a person's word."""
 
     target: TargetPath
     last: Manifest | None
@@ -107,7 +107,7 @@ def summarize_target(
     """Return the summary of one target. Changes nothing."""
     listing = repository.backups(target)
     manifests = listing.manifests
-    last = manifests[-1] if manifests else None
+    last = next((one for one in reversed(manifests) if not is_ahead(one, now)), None)
     proofs = newest_proofs(repository, manifests)
     retention = _retention(repository, target, policy.retention, now=now)
     labels = repository.labels(target).read()

@@ -76,6 +76,11 @@ class Lease:
                 hint=_("This run stood still for too long; run it again."),
             )
 
+    def is_held(self) -> bool:
+        """Tell whether somebody holds it now. Changes nothing."""
+        holder = _read_holder(self._storage, self._name)
+        return holder is not None and not self._is_stale(self._name, holder)
+
     def release(self) -> None:
         """Give the lease back. Repeatable; harmless when it was lost."""
         if self._released.is_set():

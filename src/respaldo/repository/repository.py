@@ -137,6 +137,10 @@ class Repository:
         lease.acquire()
         return lease
 
+    def is_busy(self, target: TargetPath) -> bool:
+        """Tell whether somebody holds the lease on a target."""
+        return Lease(self.storage, self._clock, target).is_held()
+
     def begin(
         self,
         target: TargetPath,

@@ -18,10 +18,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim
 
+from respaldo.clock import CORRECTION
 from respaldo.schedule.expression import CronExpression
 
-CORRECTION: Final = timedelta(hours=3)
-"""A clock set back by more was wrong before, and what it had passed counts no more (cron(8) of Debian)."""
 MOST_COUNTED: Final = 1000
 LOCALTIME: Final = Path("/etc/localtime")
 """The machine's time zone: a file of the time zone database, or a link to one (localtime(5))."""
