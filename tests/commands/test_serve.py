@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.commands.command import respaldo
-from tests.rig.receivers import free_port
+from tests.rig.receivers import Inbox, free_port, http_server
 from tests.rig.variables import shell_variables
 from tests.unit.manifests import write_backups
 
@@ -51,17 +54,19 @@ class Daemon:
             assert self.process.poll() is None, self.said()
             time.sleep(0.02)
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
         return self.process.wait(WITHIN_S)
 
 
 @contextmanager
-def serving(directory: Path, *words: str) -> Iterator[Daemon]:
+def serving(directory: Path, *words: str, **more: str) -> Iterator[Daemon]:
     """Run it in a directory whose repository is ``copies``."""
     port, log = free_port(), directory / "log"
     command = [sys.executable, "-m", "respaldo", "-d", "copies", "serve", "--listen", f"127.0.0.1:{port}", *words]
-    variables = shell_variables(RESPALDO_LANG="en", HOME=str(directory), DOCKER_HOST="unix:///nowhere.sock", PGPORT="1")
+    variables = shell_variables(
+        RESPALDO_LANG="en", HOME=str(directory), DOCKER_HOST="unix:///nowhere.sock", PGPORT="1", **more
+    )
     with log.open("wb") as file, subprocess.Popen(command, cwd=directory, env=variables, stderr=file) as process:
         try:
             yield Daemon(process, port, log)
@@ -76,11 +81,18 @@ def rewind(directory: Path, *names: str) -> None:
     state.write_text(json.dumps({"handled": dict.fromkeys(names, LONG_AGO)}))
 
 
-def test_run_that_is_killed_is_noted_and_others_go_on(tmp_path: Path) -> None:
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with http_server() as inbox:
+        yield inbox
+
+
+def test_run_that_is_killed_is_noted_and_told_and_others_go_on(tmp_path: Path, inbox: Inbox) -> None:
     write_backups(tmp_path / "copies", 1)
     rewind(tmp_path, "long", "proof", "one")
     words = ["--schedule", "long: hourly backup --all", "--schedule", "proof: hourly check"]
-    with serving(tmp_path, *words, "--schedule", "one: hourly backup --container x") as daemon:
+    more = ["--schedule", "one: hourly backup --container x"]
+    with serving(tmp_path, *words, *more, SLACK_WEBHOOK_URL=f"{inbox.url}/hook") as daemon:
         daemon.wait_for(daemon.runs)
         os.kill(daemon.runs()[0], signal.SIGKILL)
         daemon.wait_for(lambda: all(f"{name}, exit" in daemon.said() for name in ("long", "proof", "one")))
@@ -89,6 +101,79 @@ def test_run_that_is_killed_is_noted_and_others_go_on(tmp_path: Path) -> None:
     runs = json.loads(respaldo(tmp_path, "-d", "copies", "schedule", "history", "--json").stdout)
     (killed,) = [one for one in runs if one["exit_code"] == 137]
     assert killed["error"] == "ended by signal 9"
+    (told,) = [text for text in inbox.texts if "ended by signal 9" in text]
+    assert "schedule long" in told
+
+
+def test_repository_that_is_gone_is_told_at_once_and_none_is_begun_in_its_place(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "copies", 1)
+    write_backups(tmp_path / "other", 1)
+    declared = ["--schedule", "often: * * * * * backup --container x"]
+    with serving(tmp_path, *declared, SLACK_WEBHOOK_URL=f"{inbox.url}/hook", RESPALDO_NOTIFY_ON="failure") as daemon:
+        daemon.wait_for(lambda: "often" in daemon.said())
+        (tmp_path / "copies").rename(tmp_path / "away")
+        daemon.wait_for(lambda: inbox.texts)
+        assert daemon.ask("/readyz") == 503
+        assert "there is no repository" in inbox.texts[-1]
+        assert not (tmp_path / "copies/repository.json").exists()
+        shutil.rmtree(tmp_path / "copies", ignore_errors=True)
+        (tmp_path / "other").rename(tmp_path / "copies")
+        daemon.wait_for(lambda: "another repository has taken the place" in daemon.said())
+        assert daemon.ask("/readyz") == 503
+        assert daemon.stop() == 0
+        assert "another repository has taken the place" in inbox.texts[-1]
+
+
+def test_run_that_cannot_even_begin_is_noted_and_told(tmp_path: Path, inbox: Inbox) -> None:
+    write_backups(tmp_path / "copies", 1)
+    rewind(tmp_path, "first", "second")
+    words = ["--schedule", "first: hourly backup --all", "--schedule", "second: hourly backup --container x"]
+    with serving(tmp_path, *words, SLACK_WEBHOOK_URL=f"{inbox.url}/hook", RESPALDO_NOTIFY_ON="failure") as daemon:
+        daemon.wait_for(daemon.runs)
+        (first,) = daemon.runs()
+        os.kill(first, signal.SIGSTOP)
+        (tmp_path / ".env").write_bytes(b"\0")
+        os.kill(first, signal.SIGKILL)
+        daemon.wait_for(lambda: any("ended with exit code 2 before it began" in text for text in inbox.texts))
+        assert daemon.stop() == 0
+    (tmp_path / ".env").unlink()
+    runs = json.loads(respaldo(tmp_path, "-d", "copies", "schedule", "history", "--json").stdout)
+    assert [(one["schedule"], one["exit_code"]) for one in runs] == [("second", 2), ("first", 137)]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "variables", "status", "told"),
+    [
+        ("schedules.json", {}, 13, "schedules.json is damaged"),
+        ("disk", {}, 10, "there is no repository"),
+        ("", {"RESPALDO_RPO": "soon"}, 2, "RESPALDO_RPO: soon"),
+        ("", {"RESPALDO_PASSWORD_FILE": "/nowhere"}, 2, "RESPALDO_PASSWORD_FILE"),
+        ("", {"DOCKER_HOST": "unix:///nowhere.sock"}, 2, "--jobs: many"),
+    ],
+)
+def test_scheduled_run_that_fails_before_its_command_is_noted_and_told(
+    tmp_path: Path, inbox: Inbox, breaks: str, variables: dict[str, str], status: int, told: str
+) -> None:
+    write_backups(tmp_path / "copies", 1)
+    words = ["backup", "--container", "x"]
+    added = respaldo(tmp_path, "-d", "copies", "schedule", "add", "nightly", "--with", "serve", "--", *words)
+    assert added.returncode == 0, added.stderr
+    match breaks:
+        case "schedules.json":
+            (tmp_path / "copies/schedules.json").write_text("{")
+        case "disk":
+            shutil.rmtree(tmp_path / "copies")
+            (tmp_path / "copies").mkdir()
+    command = ["--", *words, "--jobs", "many"] if "--jobs" in told else []
+    channel = {"SLACK_WEBHOOK_URL": f"{inbox.url}/hook"}
+    ended = respaldo(tmp_path, "-d", "copies", "schedule", "run", "nightly", *command, **channel, **variables)
+    assert ended.returncode == status
+    assert told in ended.stderr
+    (message,) = inbox.texts
+    assert told in message
+    (noted,) = json.loads(respaldo(tmp_path, "-d", "copies", "schedule", "history", "--json").stdout)
+    assert (noted["schedule"], noted["exit_code"]) == ("nightly", status)
+    assert told in noted["error"]
 
 
 def test_daemon_with_nothing_to_start_says_so_and_one_that_cannot_read_its_schedules_is_not_ready(
@@ -103,4 +188,4 @@ def test_daemon_with_nothing_to_start_says_so_and_one_that_cannot_read_its_sched
     with serving(tmp_path) as daemon:
         daemon.wait_for(lambda: "schedules.json" in daemon.said())
         assert daemon.ask("/readyz") == 503
-        assert daemon.stop() == 0
+        assert daemon.stop(signal.SIGHUP) == 0

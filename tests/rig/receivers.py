@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import ssl
 import subprocess
@@ -144,6 +145,11 @@ class Inbox:
     body: str = '{"ok": true}'
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
+
+    @property
+    def texts(self) -> list[str]:
+        """What Slack was told, message by message."""
+        return [json.loads(one.body)["text"] for one in self.requests]
 
     @property
     def paths(self) -> list[str]:

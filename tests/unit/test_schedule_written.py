@@ -39,9 +39,9 @@ LAUNCH = Launch(
 )
 BLOCK = (
     b"# respaldo begin nightly '/srv/copias de seguridad'\n"
-    b"0 2 * * * cd /srv/app && PATH=/usr/bin:/bin RESPALDO_LANG=es /usr/bin/python3 -m respaldo"
-    b" --repository '/srv/copias de seguridad' schedule run nightly"
-    b" >>'/srv/copias de seguridad/scheduled_backups.out' 2>&1\n"
+    b"0 2 * * * cd /srv/app && { o='/srv/copias de seguridad/scheduled_backups.out';"
+    b' true >>"$o" && exec >>"$o" 2>&1; PATH=/usr/bin:/bin RESPALDO_LANG=es /usr/bin/python3 -m respaldo'
+    b" --repository '/srv/copias de seguridad' schedule run nightly; }\n"
     b"# respaldo end nightly '/srv/copias de seguridad'\n"
 )
 
@@ -60,6 +60,18 @@ def test_crontab_line_is_read_by_the_shell_as_it_was_meant() -> None:
     assert words[:2] == ["cd", "/srv/a%b"]
     assert f"RESPALDO_DATABASE={odd['RESPALDO_DATABASE']}" in words
     assert f"PATH={odd['PATH']}" in words
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_crontab_line_starts_the_program_also_where_its_output_has_no_place(tmp_path: Path, shell: str) -> None:
+    output = tmp_path / "a disk/out"
+    launch = replace(LAUNCH, argv=("sh", "-c", "echo it ran; exit 7"), directory=tmp_path, output=output)
+    command = write_block(SCHEDULE, launch, REPOSITORY).decode().splitlines()[1].split(" ", 5)[5]
+    gone = subprocess.run([shell, "-c", command], capture_output=True, text=True, check=False)
+    assert (gone.returncode, gone.stdout) == (7, "it ran\n")
+    output.parent.mkdir()
+    there = subprocess.run([shell, "-c", command], capture_output=True, text=True, check=False)
+    assert (there.returncode, there.stdout, output.read_text()) == (7, "", "it ran\n")
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb"])

@@ -42,6 +42,7 @@ class Announcing:
         """Of whom the run is, as soon as that is known."""
 
     def __enter__(self) -> Self:
+        self._output.is_announced = True
         if self._operation is Operation.BACKUP:
             self._say(self._app.announcer().begin())
         return self
@@ -101,6 +102,17 @@ class Announcing:
     def _say(self, deliveries: Sequence[Delivery]) -> None:
         self._lost += len(deliveries)
         say_undelivered(self._output, deliveries)
+
+
+def tell_failure(output: Output, app: App, operation: Operation, error: RespaldoError, *, label: str) -> None:
+    """Tell of a run that failed and could not tell so itself; ``label``: what it was, to a person."""
+    announcer = app.announcer()
+    if not announcer.is_idle:
+        wanted = _wanted(app.settings)
+        outcome = Outcome(
+            operation=operation, at=app.clock.now(), target=wanted, wanted=wanted, label=label, error=error
+        )
+        say_undelivered(output, announcer.tell([outcome]))
 
 
 def say_undelivered(output: Output, deliveries: Sequence[Delivery]) -> None:

@@ -42,6 +42,8 @@ class Output:
     no_color: bool = False
     targets: list[str] = field(default_factory=list)
     backups: list[Manifest] = field(default_factory=list)
+    is_announced: bool = False
+    """Whether what is done tells of its own end."""
 
     @property
     def has_color(self) -> bool:

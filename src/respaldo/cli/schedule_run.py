@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from respaldo.app import App
-from respaldo.cli.options import load_settings
 from respaldo.cli.printing import Output
-from respaldo.cli.schedule_command import invoke, parse_command
+from respaldo.cli.schedule_command import invoke, label_of, parse_command, tell_failed_run
 from respaldo.cli.schedule_launch import OUTPUT
-from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoError, UsageError
+from respaldo.config.settings import Settings
+from respaldo.errors import DONE_WITH_WARNINGS, InterruptedRunError, RespaldoError, StaleError, UsageError
 from respaldo.language import _
 from respaldo.operations.runs import ROTATED_AT_BYTES, RunBackup, RunRecord, record_run, rotate
 from respaldo.operations.schedules import find_schedule, read_schedules
@@ -32,13 +32,16 @@ from respaldo.schedule.plan import check_name
 @click.pass_context
 def run(context: click.Context, /, name: str, words: tuple[str, ...], slot: str | None) -> Any:
     """Run a schedule."""
-    app = App(load_settings(context, {}))
+    settings, error = Settings.load_usable(context.obj.flags, os.environ)
+    app = App(settings)
     _tend_output(app.records / OUTPUT)
-    command = words or _command_of(app, name)
-    with _recording(app, context.obj, check_name(name), command, _parse_slot(slot)) as ending:
+    with _recording(app, context.obj, check_name(name), words, _parse_slot(slot)) as ending:
+        if error is not None:
+            raise error
+        ending.command = words or _command_of(app, name)
         # The context of `respaldo` itself: the command's errors and its `--repository` are those of one typed there.
         above = context.parent.parent if context.parent else None
-        result = invoke(parse_command(command, above))
+        result = invoke(parse_command(ending.command, above))
         ending.exit_code = result if isinstance(result, int) else 0
         return result
 
@@ -69,6 +72,9 @@ def _command_of(app: App, name: str) -> tuple[str, ...]:
                 _("{name} is a CronJob, which runs in its cluster").format(name=name),
                 hint=f"kubectl create job --namespace {namespace} --from=cronjob/{name} {name}-now",
             )
+        if not schedules:
+            # A disk that is not mounted has none either.
+            app.open_repository()
     return find_schedule(schedules, name).command
 
 
@@ -85,9 +91,9 @@ def _namespace_of(app: App, name: str) -> str | None:
 
 @dataclass(slots=True)
 class _Ending:
+    command: tuple[str, ...]
     exit_code: int = 0
-    error: str | None = None
-    hint: str | None = None
+    failure: RespaldoError | None = None
 
 
 @contextmanager
@@ -95,38 +101,45 @@ def _recording(
     app: App, output: Output, name: str, command: tuple[str, ...], slot: datetime | None
 ) -> Iterator[_Ending]:
     """Note how the block ends, whichever way."""
-    ending, started = _Ending(), app.clock.now()
+    ending, started = _Ending(command), app.clock.now()
     try:
         yield ending
     except click.exceptions.Exit as error:
         ending.exit_code = error.exit_code
         raise
     except click.UsageError as error:
-        ending.exit_code, ending.error = error.exit_code, error.format_message()
+        ending.exit_code, ending.failure = error.exit_code, RespaldoError(error.format_message())
         raise
     except (KeyboardInterrupt, click.Abort):
-        ending.exit_code, ending.error = InterruptedRunError.exit_code, _("interrupted; nothing half-made is left")
+        ending.failure = InterruptedRunError(_("interrupted; nothing half-made is left"))
+        ending.exit_code = ending.failure.exit_code
         raise
     except RespaldoError as error:
-        ending.exit_code, ending.error, ending.hint = error.exit_code, error.message, error.hint
+        ending.exit_code, ending.failure = error.exit_code, error
         raise
     except BaseException as error:
-        ending.exit_code, ending.error = 1, f"{type(error).__name__}: {error}"
+        ending.exit_code, ending.failure = 1, RespaldoError(f"{type(error).__name__}: {error}")
         raise
     finally:
+        failure = ending.failure
         record = RunRecord(
             schedule=name,
-            command=command,
+            command=ending.command,
             slot=slot,
             started=started,
             ended=app.clock.now(),
             exit_code=ending.exit_code,
             targets=tuple(dict.fromkeys(output.targets)),
-            error=ending.error,
-            hint=ending.hint,
+            error=failure.message if failure else None,
+            hint=failure.hint if failure else None,
             backups=tuple(map(RunBackup.of, output.backups)),
         )
-        _note(app, output, record)
+        # Who mistypes a name at a terminal knows.
+        if ending.command or not sys.stderr.isatty():
+            _note(app, output, record)
+            # ``status`` tells of what is late itself.
+            if failure is not None and not output.is_announced and not isinstance(failure, StaleError):
+                tell_failed_run(output, app, label_of(name), ending.command, failure)
 
 
 def _note(app: App, output: Output, record: RunRecord) -> None:

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -20,12 +22,12 @@ from respaldo.app import App
 from respaldo.cli.announcing import say_undelivered
 from respaldo.cli.options import load_settings, setting_options
 from respaldo.cli.printing import Output
-from respaldo.cli.schedule_command import check_command, settings_of_command
+from respaldo.cli.schedule_command import check_command, label_of, settings_of_command, tell_failed_run
 from respaldo.cli.schedule_launch import import_path
-from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RespaldoError, UsageError
+from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RepositoryError, RespaldoError, UsageError
 from respaldo.language import _, ngettext
 from respaldo.operations.health import Health, HealthServer
-from respaldo.operations.runs import RunRecord, record_run
+from respaldo.operations.runs import RunRecord, read_last_runs, record_run
 from respaldo.operations.schedules import already_scheduled, declare_schedules, read_schedules, zone_of
 from respaldo.operations.serving import ActiveRun, Scheduler, Scope, Starting
 from respaldo.repository.format import METADATA
@@ -91,11 +93,11 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
         if sum(one.name == other.name for other in declared) > 1:
             raise already_scheduled(one.name)
     address = _parse_address(listen)
-    app.open_or_create_repository()
+    repository = app.open_or_create_repository()
     try:
         with held(str(app.records / LOCK), wait=False):
             declare_schedules(app.records, declared)
-            return _serve(app, output, declared, address, grace_s)
+            return _serve(_Daemon(app=app, output=output, declared=declared, uid=repository.uid), address, grace_s)
     except BlockingIOError as error:
         raise LockedError(
             _("another respaldo serve is at work on {directory}").format(directory=app.records),
@@ -103,37 +105,39 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
         ) from error
 
 
-def _serve(
-    app: App, output: Output, declared: Sequence[Schedule], address: tuple[str, int] | None, grace_s: float
-) -> int:
-    daemon = _Daemon(app=app, output=output, declared=declared)
-    server = HealthServer(address, daemon.health, app.metrics_text) if address else None
+def _serve(daemon: _Daemon, address: tuple[str, int] | None, grace_s: float) -> int:
+    server = HealthServer(address, daemon.health, daemon.app.metrics_text) if address else None
     try:
         with _stopping_on_signals(daemon.stopping):
             daemon.serve()
-            output.line(_("stopping"), ", ".join(one.schedule.name for one in daemon.scheduler.active))
+            daemon.output.line(_("stopping"), ", ".join(one.schedule.name for one in daemon.scheduler.active))
             has_ended = daemon.scheduler.stop(_wait, grace_s)
+            daemon.tell()
     finally:
         if server is not None:
             server.close()
     if not has_ended:
         names = ", ".join(one.schedule.name for one in daemon.scheduler.active)
-        output.warn(_("still running: {names}").format(names=names))
+        daemon.output.warn(_("still running: {names}").format(names=names))
         return DONE_WITH_WARNINGS
     return 0
 
 
 @dataclass(slots=True, kw_only=True)
 class _Daemon:
-    """The loop, and what it tells of itself to the threads of the health server."""
+    """The loop, and what it tells of itself to the threads of the health server. ``uid``: the repository's, when this
+    started; ``untold``: failures that nobody has told yet."""
 
     app: App
     output: Output
     declared: Sequence[Schedule]
+    uid: str
+    untold: deque[_Failure] = field(default_factory=deque)
     stopping: threading.Event = field(default_factory=threading.Event)
     scheduler: Scheduler = field(init=False)
     looked_s: float = field(init=False)
     problem: str | None = None
+    complained: tuple[str, date] | None = None
     watched_s: float | None = None
     watching: threading.Thread | None = None
 
@@ -155,14 +159,15 @@ class _Daemon:
         announced: list[Schedule] | None = None
         while not self.stopping.is_set():
             try:
+                self._require_repository()
                 schedules = self._schedules()
                 wait_s = self.scheduler.step(schedules)
                 self.problem = None
             except RespaldoError as error:
-                self._complain(error.message)
+                self._complain(error)
                 wait_s = _PAUSE_S
             except Exception as error:  # noqa: BLE001 - the loop of the scheduler goes on
-                self._complain(f"{type(error).__name__}: {error}")
+                self._complain(RespaldoError(f"{type(error).__name__}: {error}"))
                 wait_s = _PAUSE_S
             else:
                 if schedules != announced:
@@ -173,24 +178,45 @@ class _Daemon:
             self.stopping.wait(wait_s)
 
     def _watch(self) -> None:
-        """Every quarter of an hour tell of targets that are late, and deliver what a channel did not take before.
+        """Tell of failures at once; every quarter of an hour tell of targets that are late, and deliver what a channel
+        did not take before.
 
         In a thread: a mail server that does not answer keeps no backup waiting, and no end.
         """
         now_s = self.app.clock.monotonic_s()
-        is_busy = self.watching is not None and self.watching.is_alive()
-        if is_busy or (self.watched_s is not None and now_s - self.watched_s < WATCH_EVERY_S):
+        is_due = self.watched_s is None or now_s - self.watched_s >= WATCH_EVERY_S
+        if (self.watching is not None and self.watching.is_alive()) or not (is_due or self.untold):
             return
-        self.watched_s = now_s
-        self.watching = threading.Thread(target=self._look, name="respaldo-watch", daemon=True)
+        if is_due:
+            self.watched_s = now_s
+        work = self._look if is_due else self.tell
+        self.watching = threading.Thread(target=work, name="respaldo-watch", daemon=True)
         self.watching.start()
 
     def _look(self) -> None:
+        self.tell()
         try:
             announcer, repository = self.app.announcer(), self.app.open_repository()
             say_undelivered(self.output, announcer.look(repository, next_runs=self.app.next_runs()))
         except RespaldoError as error:
             self.output.warn(error.message)
+
+    def tell(self) -> None:
+        """Tell of what failed and could not tell so itself."""
+        with suppress(IndexError):
+            while True:
+                tell_failed_run(self.output, self.app, *self.untold.popleft())
+
+    def _require_repository(self) -> None:
+        """Raise RepositoryError where the repository is gone, as with a disk that is no longer mounted: a run would
+        begin another one in its place."""
+        if self.app.open_repository().uid != self.uid:
+            raise RepositoryError(
+                _("another repository has taken the place of the one in {location}").format(
+                    location=self.app.settings.repository
+                ),
+                hint=_("put the right one back, or start respaldo serve anew"),
+            )
 
     def health(self) -> Health:
         """Return how it is now."""
@@ -216,10 +242,15 @@ class _Daemon:
             when = f"{slot.astimezone(zone_of(one, self.app.settings.zone)):%Y-%m-%d %H:%M %Z}" if slot else ""
             self.output.line(_("schedule"), f"{one.name}: {one.expression}  {' '.join(one.command)}  {when}".rstrip())
 
-    def _complain(self, message: str) -> None:
-        if message != self.problem:
-            self.output.warn(message)
-        self.problem = message
+    def _complain(self, error: RespaldoError) -> None:
+        if error.message != self.problem:
+            self.output.warn(error.message)
+        self.problem = error.message
+        # What lasts is told each day.
+        told = (error.message, self.app.clock.now().astimezone(self.app.settings.zone).date())
+        if told != self.complained:
+            self.complained = told
+            self.untold.append(_Failure("respaldo serve", (), error))
 
     def _start(self, schedule: Schedule, due: DueRun) -> _Child:
         text = f"{schedule.name}  {' '.join(schedule.command)}"
@@ -238,20 +269,26 @@ class _Daemon:
 
     def _ended(self, one: ActiveRun, code: int) -> None:
         self.output.line(_("ended"), _("{name}, exit {code}").format(name=one.schedule.name, code=code))
-        if code >= 0:
+        last = read_last_runs(self.app.records).get(one.schedule.name)
+        if code == 0 or (last is not None and last.slot == one.due.slot):
             return
-        # A process that was killed could note nothing itself.
-        reason = _("ended by signal {number}").format(number=-code)
+        # A process that was killed, or that did not come as far, could note and tell nothing itself.
+        reason = (
+            _("ended by signal {number}").format(number=-code)
+            if code < 0
+            else _("ended with exit code {code} before it began").format(code=code)
+        )
         record = RunRecord(
             schedule=one.schedule.name,
             command=one.schedule.command,
             slot=one.due.slot,
             started=one.started,
             ended=self.app.clock.now(),
-            exit_code=128 - code,
+            exit_code=code if code > 0 else 128 - code,
             error=reason,
         )
         record_run(self.app.records, record, secrets=self.app.settings.secrets())
+        self.untold.append(_Failure(label_of(record.schedule), record.command, RespaldoError(reason)))
 
     def _scope(self, schedule: Schedule) -> Scope:
         if schedule.command[0] in {"check", "drill", "status"}:
@@ -265,6 +302,14 @@ class _Daemon:
         if schedule.command[0] == "retain" or not any(named):
             return Scope(kind="write")
         return Scope(kind="write", place=tuple(str(one or "") for one in (*named, settings.namespace, settings.port)))
+
+
+class _Failure(NamedTuple):
+    """What is to be told: of a schedule's run, or of this program, which has no command."""
+
+    label: str
+    command: tuple[str, ...]
+    error: RespaldoError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +333,9 @@ def _stopping_on_signals(stopping: threading.Event) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         stopping.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    # One that ignores the end of its terminal, as by nohup, goes on.
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, *hangup)}
     try:
         yield
     finally:

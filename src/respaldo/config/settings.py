@@ -231,13 +231,24 @@ class Settings(TellingSettings):
 
         Raise UsageError naming the flag or the variable whose value cannot be meant.
         """
-        values = {}
+        settings, error = cls.load_usable(flags, variables)
+        if error is not None:
+            raise error
+        return settings
+
+    @classmethod
+    def load_usable(cls, flags: Mapping[str, Any], variables: Mapping[str, str]) -> tuple[Self, UsageError | None]:
+        """Return the settings, those that cannot be meant at their defaults, and the first error, for whoever tells."""
+        values, first = {}, None
         for one in fields(cls):
             flag = flags.get(one.name)
-            text, name = (flag, one.metadata["flag"]) if flag is not None else _variable(one.metadata, variables)
-            if text is not None:
-                values[one.name] = _parse(one.metadata, text, name)
-        return cls(**values)
+            try:
+                text, name = (flag, one.metadata["flag"]) if flag is not None else _variable(one.metadata, variables)
+                if text is not None:
+                    values[one.name] = _parse(one.metadata, text, name)
+            except UsageError as error:
+                first = first or error
+        return cls(**values), first
 
     def secrets(self) -> list[str]:
         """Return the values that no log, message or error may hold."""

@@ -22,7 +22,10 @@ def write_block(schedule: Schedule, launch: Launch, repository: Path) -> bytes:
     """
     words = [f"{name}={shlex.quote(value)}" for name, value in sorted(launch.variables.items())]
     words += [shlex.quote(word) for word in launch.argv]
-    shell = f"cd {shlex.quote(str(launch.directory))} && {' '.join(words)} >>{shlex.quote(str(launch.output))} 2>&1"
+    # Without a place for its output the program starts all the same: it is the one to tell that the disk is gone.
+    # ``true``, for a redirection that fails with ``exec`` ends the shell.
+    output = f'o={shlex.quote(str(launch.output))}; true >>"$o" && exec >>"$o" 2>&1'
+    shell = f"cd {shlex.quote(str(launch.directory))} && {{ {output}; {' '.join(words)}; }}"
     # crontab(5): a percent sign begins the input of the command, unless escaped; there is no other escape.
     command = shell.replace("%", "\\%")
     if "\n" in command or "\r" in command or "\0" in command:
