@@ -26,7 +26,7 @@ from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.conftest import DatabaseFactory
 from tests.contracts import CONTRACT
-from tests.integration.conftest import ROOT, Respaldo, RoundTrip, copy_of, kept_round_trip
+from tests.integration.conftest import ROOT, Respaldo, RoundTrip, RoundTrips, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
@@ -108,6 +108,28 @@ def test_full_and_incremental_are_proven_in_the_source_s_own_image(trip: RoundTr
     assert trip.respaldo.run("drill", "--due", "1", "--json").out.strip() == "[]"
 
 
+def test_settings_of_several_roles_and_grants_of_several_grantors_are_proven(
+    shared_postgres: Callable[[int], PostgresContainer], round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(15))
+    trip.load(
+        f"\\set database {trip.source.name}\n"
+        "ALTER DATABASE :\"database\" SET work_mem = '5MB';"
+        "ALTER DATABASE :\"database\" SET statement_timeout = '5min';"
+        'ALTER ROLE :"ben" IN DATABASE :"database" SET work_mem = \'6MB\';'
+        'ALTER ROLE :"ben" IN DATABASE :"database" SET statement_timeout = \'6min\';'
+        'ALTER ROLE :"ana" IN DATABASE :"database" SET app.text = E\'one\\nALTER ROLE "ben" SUPERUSER; --\';'
+        "ALTER DATABASE :\"database\" SET work_mem = '7MB';"
+        'GRANT CREATE ON DATABASE :"database" TO :"ana" WITH GRANT OPTION;'
+        'SET SESSION AUTHORIZATION :"ana"; GRANT CREATE ON DATABASE :"database" TO :"ben"; RESET SESSION AUTHORIZATION;'
+        'GRANT CREATE, TEMPORARY ON DATABASE :"database" TO PUBLIC; GRANT CREATE ON DATABASE :"database" TO :"ben";'
+    )
+    trip.respaldo.backup(trip.source.name)
+    ended = trip.respaldo.run("drill", "latest", "--json")
+    assert ended.status == 0, ended.err + ended.out
+    assert json.loads(ended.out)[0]["verdict"] == "proven"
+
+
 @pytest.mark.parametrize("disaster", ["volume", "table-drop", "scramble", "index-corruption"])
 def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) -> None:
     ended = trip.respaldo.run("drill", "latest", "--disaster", disaster, "--json")
@@ -135,6 +157,8 @@ def test_disaster_is_noticed_and_recovered_from(disaster: str, trip: RoundTrip) 
         ("CREATE TABLE extra (a int)", "extra"),
         ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'child_note'::regclass", "child_note"),
         ("DROP EXTENSION pg_trgm CASCADE", "pg_trgm"),
+        ('ALTER ROLE :"ana" IN DATABASE :"database" SET work_mem = \'6MB\'', "ajustes"),
+        ('REVOKE TEMPORARY ON DATABASE :"database" FROM PUBLIC', "permisos"),
     ],
 )
 def test_difference_of_each_kind_is_found(
@@ -142,7 +166,7 @@ def test_difference_of_each_kind_is_found(
 ) -> None:
     """The comparison that proves a restore, against a restored database in which one thing was changed by hand."""
     copy = fresh_database(server=kept.server, options=f'TEMPLATE "{restored}"')
-    for name, role in kept.roles.items():
+    for name, role in {**kept.roles, "database": copy.name}.items():
         change = change.replace(f':"{name}"', f'"{role}"')
     copy.psql(change)
     found = differences(kept, copy.name)

@@ -221,6 +221,8 @@ def _create_roles(
         output.line(_("roles"), _("created: {names}").format(names=", ".join(roles.created)))
     if roles.kept:
         output.line(_("roles"), _("kept as they are: {names}").format(names=", ".join(roles.kept)))
+    if roles.withheld:
+        output.warn(_("nothing could be granted on the parameters {names}").format(names=", ".join(roles.withheld)))
     return roles.created
 
 

@@ -12,6 +12,7 @@ from respaldo.operations.layout import DATABASE, SCHEMA, STATEMENTS
 from respaldo.postgres.database import read_settings_script
 from respaldo.postgres.definitions import count_statements, live_definitions, live_statements, stored_definitions
 from respaldo.postgres.server import Server
+from respaldo.postgres.statements import split_statements
 from respaldo.repository.reader import BackupReader
 
 _SHOWN = 20
@@ -39,11 +40,19 @@ def _differences(server: Server, reader: BackupReader) -> Iterator[str]:
     yield from _compare_definitions(stored, live_definitions(server))
     yield from _compare_statements(count_statements(_stored_statements(reader)), live_statements(server))
     with server.open_session() as session:
-        if read_settings_script(session).encode(errors="surrogateescape") != reader.read_object(DATABASE):
+        stored = reader.read_object(DATABASE).decode(errors="surrogateescape")
+        if not are_same_settings(stored, read_settings_script(session)):
             yield _("the database's own settings, comment or privileges differ")
         for row in session.query(_INVALID):
             yield _("index {name} is not valid").format(name=row["name"])
     yield from check_indexes(server)
+
+
+def are_same_settings(one: str, other: str) -> bool:
+    """Tell whether two settings scripts set the same. The order does not count: settings of different roles came in
+    any, and a privilege that two have granted is granted once by a restore."""
+    first, second = ({statement.strip() for statement in split_statements(script)} for script in (one, other))
+    return first == second
 
 
 def can_check_indexes(server: Server) -> bool:

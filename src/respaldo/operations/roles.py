@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from respaldo.errors import RespaldoError, UsageError
 from respaldo.events import Listener, Warned
 from respaldo.language import _
-from respaldo.postgres.identifiers import quote_identifier
+from respaldo.postgres.identifiers import quote_identifier, quote_literal
+from respaldo.postgres.rolestatements import RoleKind, read_role_statements
 from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
+from respaldo.postgres.statements import IDENTIFIER, QUOTED, split_statements
 
-_ROLE = r'"((?:[^"]|"")+)"'
-_CREATE = re.compile(rf"CREATE ROLE {_ROLE};")
-_ALTER = re.compile(rf"ALTER ROLE {_ROLE} ")
-_GRANTED_BY = re.compile(rf" GRANTED BY {_ROLE}(?=;$)")
-_GRANT = re.compile(rf"GRANT {_ROLE} TO {_ROLE}")
-# What a definition's text is made of, as far as it matters where roles stand. pg_restore quotes what it adds itself,
-# owners, only where it must.
-_QUOTED = r"""(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|--[^\n]*"""
-_IDENTIFIER = r'"(?:[^"]|"")*"'
-_NAME = rf"(?:{_IDENTIFIER}|[a-z_][a-z0-9_$]*)"
-_BREAK = re.compile(rf"{_QUOTED}|{_IDENTIFIER}|;", re.DOTALL)
+# pg_restore quotes what it adds itself, owners, only where it must.
+_NAME = rf"(?:{IDENTIFIER}|[a-z_][a-z0-9_$]*)"
 _ROLES = re.compile(
-    rf"(?P<skipped>{_QUOTED})|(?<![\w$])(?P<place>(?:OWNER TO|TO|FROM|FOR ROLE|AUTHORIZATION|GRANTED BY)\s+)"
-    rf"(?P<roles>{_NAME}(?:,\s*{_NAME})*)(?=[\s;])|{_IDENTIFIER}",
+    rf"(?P<skipped>{QUOTED})|(?<![\w$])(?P<place>(?:OWNER TO|TO|FROM|FOR ROLE|AUTHORIZATION|GRANTED BY)\s+)"
+    rf"(?P<roles>{_NAME}(?:,\s*{_NAME})*)(?=[\s;])|{IDENTIFIER}",
     re.DOTALL,
 )
 _SETTING = re.compile(rf"(?P<place>ALTER ROLE\s+)(?P<roles>{_NAME})(?=\s)")
@@ -34,14 +28,26 @@ _NAMES_ROLES = re.compile(
     r"(?:\s|--[^\n]*\n)*"
     r"(?:(?P<setting>ALTER (?:ROLE|DATABASE))|ALTER|GRANT|REVOKE|CREATE SCHEMA|CREATE POLICY|SET SESSION)\b"
 )
+# A parameter that has no dot in its name, and that the server does not know, cannot be granted.
+_GRANTABLE = """
+SELECT p.name FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) AS p(name)
+ WHERE (p.name LIKE '%.%' OR p.name IN (SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings))
+   AND (pg_catalog.has_parameter_privilege(p.name, 'SET WITH GRANT OPTION')
+        OR pg_catalog.has_parameter_privilege(p.name, 'ALTER SYSTEM WITH GRANT OPTION'))"""
+_GRANTED = """
+SELECT pg_catalog.quote_ident(parname) AS name FROM pg_catalog.pg_parameter_acl
+ WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(paracl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+                WHERE r.rolname IN ({names}))"""
+_PARAMETERS_SINCE = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedRoles:
-    """What came of restoring roles, by their new names."""
+    """What came of restoring roles, by their new names. ``withheld``: parameters on which nothing could be granted."""
 
     created: tuple[str, ...]
     kept: tuple[str, ...]
+    withheld: tuple[str, ...]
 
 
 def parse_role_map(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -58,25 +64,38 @@ def parse_role_map(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def restore_roles(server: Server, globals_sql: str, mapping: Mapping[str, str]) -> CreatedRoles:
-    """Create the roles that the server lacks, with their settings and memberships, in one transaction.
+    """Create the roles that the server lacks, with settings, comments and what they are granted, in one transaction.
 
-    A role that exists keeps its attributes and above all its password; it only gains memberships.
+    A role that exists keeps its attributes and above all its password; it only gains memberships and privileges on
+    parameters.
     """
+    found = read_role_statements(globals_sql)
+    parameters = {one.parameter for one in found if one.parameter is not None}
     with server.open_session() as session:
         existing = {str(row["rolname"]) for row in session.query("SELECT rolname FROM pg_catalog.pg_roles")}
+        withheld = parameters - _grantable(server, session, parameters)
         statements: list[str] = []
-        created: list[str] = []
-        kept: list[str] = []
-        for statement in _statements(globals_sql):
-            create, alter, grant = (pattern.match(statement) for pattern in (_CREATE, _ALTER, _GRANT))
-            if create:
-                name = _mapped(create[1], mapping)
-                (kept if name in existing else created).append(name)
-            named = create or alter
-            if grant or (named and _mapped(named[1], mapping) not in existing):
-                statements.append(_rename_all(statement, mapping))
+        roles: list[str] = []
+        for one in found:
+            name = mapping.get(one.role, one.role)
+            if one.kind is RoleKind.CREATE:
+                roles.append(name)
+            if (one.parameter not in withheld) if one.is_grant else (name not in existing):
+                statements.append(one.to_sql(mapping))
         session.execute("BEGIN;\n" + "\n".join(statements) + "\nCOMMIT;")
-    return CreatedRoles(created=tuple(created), kept=tuple(kept))
+    return CreatedRoles(
+        created=tuple(name for name in roles if name not in existing),
+        kept=tuple(name for name in roles if name in existing),
+        withheld=tuple(sorted(withheld)),
+    )
+
+
+def _grantable(server: Server, session: Session, parameters: Set[str]) -> set[str]:
+    """Return those on which this role may grant something here."""
+    if server.facts.major < _PARAMETERS_SINCE or not parameters:
+        return set()
+    names = ", ".join(map(quote_literal, sorted(parameters)))
+    return {str(row["name"]) for row in session.query(_GRANTABLE.format(names=names))}
 
 
 def drop_roles(server: Server, names: Sequence[str], listen: Listener) -> None:
@@ -85,7 +104,12 @@ def drop_roles(server: Server, names: Sequence[str], listen: Listener) -> None:
         return
     try:
         with server.open_session() as session:
-            session.execute(f"DROP ROLE IF EXISTS {', '.join(map(quote_identifier, names))};")
+            roles = ", ".join(map(quote_identifier, names))
+            if server.facts.major >= _PARAMETERS_SINCE:
+                granted = session.query(_GRANTED.format(names=", ".join(map(quote_literal, names))))
+                for parameter in [row["name"] for row in granted]:
+                    session.execute(f"REVOKE ALL ON PARAMETER {parameter} FROM {roles} CASCADE;")
+            session.execute(f"DROP ROLE IF EXISTS {roles};")
     except RespaldoError as error:
         left = _("{names} may be left: {reason}")
         listen(Warned(message=left.format(names=", ".join(names), reason=error.message)))
@@ -93,13 +117,7 @@ def drop_roles(server: Server, names: Sequence[str], listen: Listener) -> None:
 
 def map_roles(script: str, mapping: Mapping[str, str]) -> str:
     """Return pg_dump's definitions with other roles as owners and grantees; text inside of quotes is left alone."""
-    mapped = []
-    start = 0
-    for match in _BREAK.finditer(script):
-        if match[0] == ";":
-            mapped.append(_map_statement(script[start : match.end()], mapping))
-            start = match.end()
-    return "".join((*mapped, script[start:]))
+    return "".join(_map_statement(statement, mapping) for statement in split_statements(script))
 
 
 def _map_statement(statement: str, mapping: Mapping[str, str]) -> str:
@@ -118,21 +136,3 @@ def _map_statement(statement: str, mapping: Mapping[str, str]) -> str:
 def _map_name(written: str, mapping: Mapping[str, str]) -> str:
     name = written[1:-1].replace('""', '"') if written.startswith('"') else written
     return quote_identifier(mapping[name]) if name in mapping else written
-
-
-def _statements(globals_sql: str) -> Iterator[str]:
-    for line in globals_sql.splitlines():
-        if line.startswith(("CREATE ROLE", "ALTER ROLE", "GRANT ")):
-            # Who granted it there is somebody else here, or lacks the right.
-            yield _GRANTED_BY.sub("", line)
-
-
-def _mapped(quoted: str, mapping: Mapping[str, str]) -> str:
-    name = quoted.replace('""', '"')
-    return mapping.get(name, name)
-
-
-def _rename_all(statement: str, mapping: Mapping[str, str]) -> str:
-    for old, new in mapping.items():
-        statement = statement.replace(quote_identifier(old), quote_identifier(new))
-    return statement

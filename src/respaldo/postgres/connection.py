@@ -20,7 +20,7 @@ _SUPERUSER_PASSWORDS = ("POSTGRES_POSTGRES_PASSWORD", "POSTGRESQL_POSTGRES_PASSW
 _DEFAULT_USER = "postgres"
 _OPTIONS = (
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
-    " -c default_transaction_read_only=off -c bytea_output=hex"
+    " -c default_transaction_read_only=off -c bytea_output=hex -c standard_conforming_strings=on"
 )
 # A server refuses a parameter that it does not know: these came with versions 14 and 17.
 _NEWER_OPTIONS = ((140000, " -c idle_session_timeout=0"), (170000, " -c transaction_timeout=0"))
@@ -57,7 +57,8 @@ class Connection:
         """Return libpq's variables for this connection, or for another database of the same server.
 
         What a role or a database sets must neither cut a long read, nor keep a restore from writing, nor change how
-        bytes are written where pg_dump itself leaves that to the settings: it holds from the first statement.
+        bytes are written where pg_dump itself leaves that to the settings, nor how a literal is read: it holds from the
+        first statement.
         """
         variables = {
             "PGUSER": self.user,

@@ -18,7 +18,8 @@ _LISTS = (
 _SETTINGS = rf"""
 WITH d AS (SELECT * FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
 settings AS (
-  SELECT s.setrole, c.place, pg_catalog.split_part(c.value, '=', 1) AS name,
+  SELECT CASE WHEN s.setrole = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(s.setrole)::pg_catalog.text END AS role,
+         c.place, pg_catalog.split_part(c.value, '=', 1) AS name,
          pg_catalog.substr(c.value, pg_catalog.strpos(c.value, '=') + 1) AS value
     FROM pg_catalog.pg_db_role_setting s JOIN d ON d.oid = s.setdatabase,
          pg_catalog.unnest(s.setconfig) WITH ORDINALITY AS c(value, place)),
@@ -28,16 +29,16 @@ grants AS (
     FROM d, pg_catalog.aclexplode(d.datacl)
          WITH ORDINALITY AS a(grantor, grantee, privilege_type, is_grantable, place))
 SELECT statement FROM (
-  SELECT 1 AS part, 0::int8 AS place,
+  SELECT 1 AS part, '' AS role, 0::int8 AS place,
          pg_catalog.format('COMMENT ON DATABASE :"database" IS %L;', c.description) AS statement
     FROM d JOIN pg_catalog.pg_shdescription c ON c.objoid = d.oid
      AND c.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
   UNION ALL
-  SELECT 2, 0, pg_catalog.format('ALTER DATABASE :"database" CONNECTION LIMIT %s;', datconnlimit)
+  SELECT 2, '', 0, pg_catalog.format('ALTER DATABASE :"database" CONNECTION LIMIT %s;', datconnlimit)
     FROM d WHERE datconnlimit >= 0
   UNION ALL
-  SELECT 3, place, CASE WHEN setrole = 0 THEN 'ALTER DATABASE :"database"'
-         ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE :"database"', pg_catalog.pg_get_userbyid(setrole)) END
+  SELECT 3, role, place, CASE WHEN role = '' THEN 'ALTER DATABASE :"database"'
+         ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE :"database"', role) END
          || pg_catalog.format(' SET %I TO %s;', name, CASE WHEN name ~ '^({_LISTS})$'
               THEN coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_literal(
                      coalesce(pg_catalog.replace(m[1], '""', '"'), m[2])), ', ' ORDER BY n)
@@ -46,13 +47,13 @@ SELECT statement FROM (
                    '''''') ELSE pg_catalog.quote_literal(value) END)
     FROM settings
   UNION ALL
-  SELECT 4, 0, pg_catalog.format('REVOKE ALL ON DATABASE :"database" FROM PUBLIC, %I;',
+  SELECT 4, '', 0, pg_catalog.format('REVOKE ALL ON DATABASE :"database" FROM PUBLIC, %I;',
          pg_catalog.pg_get_userbyid(datdba)) FROM d WHERE datacl IS NOT NULL
   UNION ALL
-  SELECT 5, place, pg_catalog.format('GRANT %s ON DATABASE :"database" TO %s%s;', privilege_type, name,
+  SELECT 5, '', place, pg_catalog.format('GRANT %s ON DATABASE :"database" TO %s%s;', privilege_type, name,
          CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
     FROM grants
-) statements ORDER BY part, place"""
+) statements ORDER BY part, role COLLATE "C", place"""
 
 _CREATION = """
 SELECT pg_catalog.pg_encoding_to_char(encoding) AS encoding, datcollate AS collation, datctype AS ctype,

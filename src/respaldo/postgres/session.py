@@ -13,6 +13,7 @@ from respaldo.errors import StreamCutError
 from respaldo.language import _
 from respaldo.postgres.complaints import explain
 from respaldo.postgres.connection import Connection
+from respaldo.postgres.statements import split_statements
 from respaldo.postgres.tools import Tools
 
 
@@ -45,7 +46,13 @@ class Session:
         self._process.close()
 
     def execute(self, statements: str) -> bytes:
-        """Run statements, each ended by its semicolon, and return what they print."""
+        """Run statements, each ended by its semicolon, and return what they print.
+
+        Raise PostgresError, with none of them run, where a quote is not closed: psql would take the mark for a part of
+        it, and wait for ever.
+        """
+        for _statement in split_statements(statements):
+            pass
         mark = self.begin(statements).encode()
         answer = bytearray()
         searched = 0
