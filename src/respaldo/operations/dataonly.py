@@ -34,9 +34,9 @@ def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: i
         server,
         database,
         {key: sums[key] for key in keys},
+        columns=loading.columns,
         encoding=encoding,
         jobs=jobs,
-        summed_by_name=loading.summed_by_name,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -45,7 +45,7 @@ class Filling:
         self._encoding = encoding
         self._jobs = jobs
         self._listen = listen
-        self._columns: dict[str, Sequence[str]] = {}
+        self._columns: Mapping[str, Sequence[str]] = {}
         self._unlike: set[str] = set()
         self._rows = 0
         self._lock = threading.Lock()
@@ -58,16 +58,17 @@ class Filling:
         with self._server.open_session(self._database) as session:
             # Not in the heap's order: without its indexes the catalogue of 5 000 tables takes twenty seconds.
             session.execute(read_settings(self._encoding))
-            self._columns = {one.qualified: one.columns for one in self._choose(list_tables(session))}
+            chosen = self._choose(list_tables(session))
         loading = Loading(
             self._server,
             self._reader,
             self._database,
             preamble=restore_settings(self._encoding),
             listen=self._listen,
-            in_order=self._columns.keys(),
+            in_order=chosen,
             jobs=self._jobs,
         )
+        self._columns = loading.columns
         agenda = _Agenda(loading.plan(self._reader.segments))
         workers = Workers(self._jobs + 1)
         workers.closing(agenda)
@@ -78,7 +79,7 @@ class Filling:
 
     _comparison: Comparison | None = None
 
-    def _choose(self, tables: Sequence[Table]) -> list[Table]:
+    def _choose(self, tables: Sequence[Table]) -> list[str]:
         """Return the tables that will keep their rows' order: whole, large enough, and ours to empty."""
         sizes: dict[str, int] = {}
         series: dict[str, int] = {}
@@ -88,7 +89,7 @@ class Filling:
             key = table_of(self._reader.series[segment.series])
             sizes[key] = sizes.get(key, 0) + segment.raw_size
         return [
-            table
+            table.qualified
             for table in tables
             if series.get(table.qualified) == 1
             and sizes.get(table.qualified, 0) >= ORDERED_BYTES
@@ -123,7 +124,7 @@ class Filling:
 
     def _checks_of(self, loading: Loading, task: Sequence[Segment]) -> list[Check]:
         key = table_of(self._reader.series[task[0].series])
-        stretches = loading.stretches.get(key, []) if key in self._columns else []
+        stretches = loading.stretches.get(key, [])
         return [partial(self._check, key, stretch, stretch is stretches[-1]) for stretch in stretches]
 
     def _check(self, key: str, stretch: Stretch, is_last: bool, session: Session) -> None:
@@ -143,8 +144,8 @@ class Filling:
             self._server,
             self._database,
             {key: rows for key, rows in loading.sums.items() if key in heads},
+            columns=loading.columns,
             encoding=self._encoding,
-            summed_by_name=loading.summed_by_name,
         )
         return [partial(_read, self._comparison, task) for task in self._comparison.plan()]
 
@@ -159,7 +160,9 @@ class Filling:
                 rows = expected.setdefault(key, RowSum())
                 for text in self._reader.open_text(segment):
                     rows.feed(text)
-        return compare_rows(self._server, self._database, expected, encoding=self._encoding, jobs=self._jobs)
+        return compare_rows(
+            self._server, self._database, expected, columns=self._columns, encoding=self._encoding, jobs=self._jobs
+        )
 
 
 def _read(comparison: Comparison, task: tuple[str, str, int], session: Session) -> None:

@@ -62,8 +62,12 @@ class Loading:
         self._orders = column_orders(reader.series)
         self.stretches: dict[str, list[Stretch]] = {}
         self.sums: dict[str, RowSum] = {}
-        # The tables whose rows are summed with their columns sorted by name.
-        self.summed_by_name = {table_of(reader.series[number]) for number in self._orders}
+        # In what order their columns are summed, which is not always that of the tables that are filled.
+        self.columns = {
+            table_of(one): sorted(columns_of(one)) if number in self._orders else columns_of(one)
+            for number, one in enumerate(reader.series)
+            if one.head
+        }
 
     def run(self, segments: Iterable[Segment]) -> dict[str, RowSum]:
         """Load these segments, and return what each series' rows add up to, for comparing what arrived."""

@@ -15,7 +15,14 @@ from respaldo.operations.foreign import DumpFile, DumpKind
 from respaldo.operations.layout import DATABASE, SCHEMA
 from respaldo.operations.roles import map_roles
 from respaldo.operations.workers import Closable, Workers
-from respaldo.postgres.archive import check_archive, restore_archive, restore_section, section_script
+from respaldo.postgres.archive import (
+    check_archive,
+    event_trigger_script,
+    post_data_script,
+    restore_archive,
+    restore_section,
+    section_script,
+)
 from respaldo.postgres.database import Creation
 from respaldo.postgres.load import LoadStream, apply_settings, can_restrict
 from respaldo.postgres.requirements import Requirements
@@ -72,9 +79,11 @@ class BackupSource:
             finish()
         else:
             rows = Filling(server, database, reader, encoding=encoding, jobs=jobs, listen=listen).run(finish)
-        # Last: a connection limit, or a setting of the database's, would hold for the sessions above too.
-        settings = map_roles(reader.read_object(DATABASE).decode(errors="surrogateescape"), self._role_map)
-        apply_settings(server, database, settings.encode(errors="surrogateescape"))
+        # Last, and by one session: what is set on the database, a connection limit too, would hold for those above, and
+        # they would fire its event triggers.
+        events = b"".join(SafeScript([event_trigger_script(server, schema)]))
+        last = map_roles((events + reader.read_object(DATABASE)).decode(errors="surrogateescape"), self._role_map)
+        apply_settings(server, database, last.encode(errors="surrogateescape"))
         return rows
 
     def _define(
@@ -86,11 +95,12 @@ class BackupSource:
         if not self._role_map:
             restore_section(server, database, schema, section, jobs=jobs, started=closing)
             return
-        script = section_script(server, schema, section).decode(errors="surrogateescape")
+        text = post_data_script(server, schema) if section == "post-data" else section_script(server, schema, section)
+        script = text.decode(errors="surrogateescape")
         with LoadStream(server, database, preamble="") as stream:
             closing(stream)
-            for text in SafeScript([map_roles(script, self._role_map).encode(errors="surrogateescape")]):
-                stream.send_text(text)
+            for piece in SafeScript([map_roles(script, self._role_map).encode(errors="surrogateescape")]):
+                stream.send_text(piece)
             stream.commit()
 
 

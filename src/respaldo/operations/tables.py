@@ -129,8 +129,8 @@ def restore_tables(
         )
         sums = {names[key]: rows for key, rows in loading.run(segments).items()}
         listen(PhaseStarted(phase=_("comparing every row")))
-        by_name = {names[table] for table in loading.summed_by_name if table in names}
-        compare_rows(server, database, sums, encoding=encoding, jobs=jobs, summed_by_name=by_name)
+        columns = {name: loading.columns[table] for table, name in names.items()}
+        compare_rows(server, database, sums, columns=columns, encoding=encoding, jobs=jobs)
         if over:
             _replace(server, database, names)
     except BaseException:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from respaldo.errors import ProofFailedError
 from respaldo.language import _
@@ -46,18 +46,19 @@ def compare_rows(
     database: str,
     expected: Mapping[str, RowSum],
     *,
+    columns: Mapping[str, Sequence[str]],
     encoding: str,
     jobs: int,
-    summed_by_name: Collection[str] = (),
 ) -> int:
     """Read every table back and compare its rows with what was loaded; return the number of rows.
 
-    ``summed_by_name``: the tables whose rows were summed with their columns sorted by name.
+    ``columns``: those of each table, in the order in which its rows were summed. A table that is restored may have them
+    in another: pg_dump writes an inherited column where its parent has it, wherever it stood in the child.
 
     Raise ProofFailedError naming the tables that differ. A table of an extension is left out: the extension's own
     script put rows there too.
     """
-    comparison = Comparison(server, database, expected, encoding=encoding, summed_by_name=summed_by_name)
+    comparison = Comparison(server, database, expected, columns=columns, encoding=encoding)
     tasks = iter(comparison.plan())
     lock = threading.Lock()
     workers = Workers(jobs)
@@ -92,15 +93,15 @@ class Comparison:
         database: str,
         expected: Mapping[str, RowSum],
         *,
+        columns: Mapping[str, Sequence[str]],
         encoding: str,
-        summed_by_name: Collection[str] = (),
     ) -> None:
         self._server = server
         self._database = database
         self._expected = expected
         self._settings = read_settings(encoding)
         self._encoding = encoding
-        self._summed_by_name = summed_by_name
+        self._columns = columns
         self._tables: dict[str, Table] = {}
         self._roots: dict[int, int] = {}
         self._found: dict[str, RowSum] = {}
@@ -112,7 +113,11 @@ class Comparison:
             # Names as the backup holds them: in the database's own encoding.
             self._tables = {table.qualified: table for table in list_tables(session)}
             self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
-        chosen = [table for key, table in self._tables.items() if key in self._expected and not table.is_of_extension]
+        chosen = [
+            replace(table, columns=self._columns[key])
+            for key, table in self._tables.items()
+            if key in self._expected and not table.is_of_extension
+        ]
         return sorted(self._plan(chosen), key=lambda task: -task[2])
 
     def open_session(self) -> Session:
@@ -146,9 +151,7 @@ class Comparison:
 
     def _plan(self, tables: list[Table]) -> Iterator[tuple[str, str, int]]:
         for table in tables:
-            is_by_name = table.qualified in self._summed_by_name
-            names = sorted(table.columns) if is_by_name else table.columns
-            columns = ", ".join(map(quote_identifier, names))
+            columns = ", ".join(map(quote_identifier, table.columns))
             if is_read_by_ranges(table, encoding=self._encoding):
                 for item in plan_ranges(
                     table,

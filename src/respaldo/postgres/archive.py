@@ -29,30 +29,37 @@ if [ "$(wc -c <"$file")" -ne "$size" ]; then echo "error: the archive arrived cu
 """
 # Two sessions that attach indexes of partitions at once may both miss that they made the parent's index whole: it then
 # stays invalid (seen with PostgreSQL 17, in one restore of some ten). Those statements are run by one session, between
-# the building of indexes and what needs whole ones. A list's line: number; class, oid, kind, and what it is of.
-_PASSES = r"""
-for pass in build attach rest; do : >"$directory/$pass"; done
+# the building of indexes and what needs whole ones. Event triggers come when all else is done: pg_dump puts them before
+# the refreshing of materialized views, which would fire them. A list's line: number; class, oid, kind, what it is of.
+_LISTS = r"""
+for pass in build attach rest others events; do : >"$directory/$pass"; done
 "$1" --list --section=post-data "$directory/archive" >"$directory/list" || exit 1
 while read -r number class oid kind next others; do
   case $number in ";"*|"") continue ;; esac
-  case "$kind $next" in
-    "INDEX ATTACH") pass=attach ;;
+  case "$kind $next $others" in
+    "INDEX ATTACH "*) pass=attach ;;
     "INDEX "*|"CONSTRAINT "*) pass=build ;;
+    "EVENT TRIGGER "*|"COMMENT - EVENT TRIGGER "*|"SECURITY LABEL - EVENT TRIGGER "*) pass=events ;;
     *) pass=rest ;;
   esac
-  printf '%s\n' "$number $class $oid $kind $next $others" >>"$directory/$pass"
+  line="$number $class $oid $kind $next $others"
+  printf '%s\n' "$line" >>"$directory/$pass"
+  [ "$pass" = events ] || printf '%s\n' "$line" >>"$directory/others"
 done <"$directory/list"
-if [ ! -s "$directory/attach" ]; then
-  "$@" --section=post-data "$directory/archive" || status=$?
-  exit "$status"
-fi
-"$@" --section=post-data --use-list="$directory/build" "$directory/archive" || status=$?
-"$@" --section=post-data --jobs=1 --use-list="$directory/attach" "$directory/archive" || status=$?
-"$@" --section=post-data --use-list="$directory/rest" "$directory/archive" || status=$?
-exit "$status"
 """
-_IN_PASSES = (
-    r"""
+_PASSES = (
+    _LISTS
+    + r"""
+if [ -s "$directory/attach" ]; then
+  "$@" --section=post-data --use-list="$directory/build" "$directory/archive" || status=$?
+  "$@" --section=post-data --jobs=1 --use-list="$directory/attach" "$directory/archive" || status=$?
+  "$@" --section=post-data --use-list="$directory/rest" "$directory/archive" || status=$?
+else
+  "$@" --section=post-data --use-list="$directory/others" "$directory/archive" || status=$?
+fi
+"""
+)
+_IN_DIRECTORY = r"""
 trap "" PIPE
 status=0
 size=$1; shift
@@ -61,7 +68,16 @@ trap 'rm -rf "$directory"' EXIT
 cat >"$directory/archive"
 if [ "$(wc -c <"$directory/archive")" -ne "$size" ]; then echo "error: the archive arrived cut" >&2; exit 1; fi
 """
-    + _PASSES
+_IN_PASSES = _IN_DIRECTORY + _PASSES + 'exit "$status"\n'
+# The text of the lists that the first argument names, in their order.
+_TEXT_OF = (
+    _IN_DIRECTORY
+    + "lists=$1; shift\n"
+    + _LISTS
+    + r"""
+for list in $lists; do cat "$directory/$list" >>"$directory/chosen"; done
+[ ! -s "$directory/chosen" ] || "$@" --section=post-data --use-list="$directory/chosen" "$directory/archive"
+"""
 )
 _WITH_DIRECTORY = r"""
 directory=$(mktemp -d "${TMPDIR:-/tmp}/respaldo.XXXXXX") || exit 1
@@ -78,6 +94,12 @@ mkdir "$directory/archive" && tar -xf - -C "$directory/archive" || exit 1
 "$@" --section=pre-data --section=data "$directory/archive" || status=$?
 """
     + _PASSES
+    + r"""
+if [ -s "$directory/events" ]; then
+  "$@" --section=post-data --use-list="$directory/events" "$directory/archive" || status=$?
+fi
+exit "$status"
+"""
 )
 # The first lines tell the version; all of the rest is read, and thrown away inside.
 _HEAD_ONLY = r"""
@@ -115,7 +137,8 @@ def restore_section(
     jobs: int,
     started: Callable[[Process], None] = lambda process: None,
 ) -> None:
-    """Run every statement of one section (``pre-data``, ``post-data``) in a database, with several workers.
+    """Run every statement of one section (``pre-data``, ``post-data``) but event triggers' in a database, with several
+    workers.
 
     ``started`` is given the process, to close it from another thread. Raise PostgresError that lists the statements
     that failed: one is enough.
@@ -126,8 +149,25 @@ def restore_section(
 
 
 def section_script(server: Server, archive: bytes, section: str) -> bytes:
-    """Return the SQL text of one section, as pg_restore writes it."""
+    """Return the SQL text of one section, as pg_restore writes it; event triggers last."""
+    if section == "post-data":
+        return _text_of(server, archive, "others events")
     return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-"], archive, None)
+
+
+def post_data_script(server: Server, archive: bytes) -> bytes:
+    """Return the SQL text of all that comes after the rows, but for event triggers."""
+    return _text_of(server, archive, "others")
+
+
+def event_trigger_script(server: Server, archive: bytes) -> bytes:
+    """Return the SQL text that makes the event triggers; empty where there are none."""
+    return _text_of(server, archive, "events")
+
+
+def _text_of(server: Server, archive: bytes, lists: str) -> bytes:
+    argv = [server.tools.pg_restore, "--file=-"]
+    return _run(server, [lists, *argv], archive, None, script=_TEXT_OF)
 
 
 def whole_script(server: Server, archive: bytes) -> bytes:

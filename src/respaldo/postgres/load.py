@@ -117,7 +117,7 @@ def can_restrict(server: Server) -> bool:
 
 
 def apply_settings(server: Server, name: str, script: bytes) -> None:
-    """Run a script of ``read_settings_script`` for the database ``name``, all of it or nothing."""
+    """Run a script that knows ``:"database"``, as that of ``read_settings_script``, in it: all of it or nothing."""
     mark = f"respaldo-{secrets.token_hex(16)}"
     psql = [server.tools.psql, "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1"]
     completed = server.runner.run(
