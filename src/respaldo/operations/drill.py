@@ -29,7 +29,7 @@ from respaldo.operations.restore import RestoreRequest, execute_restore, plan_re
 from respaldo.operations.roles import restore_roles
 from respaldo.operations.source import BackupSource
 from respaldo.postgres.connection import ConnectionOverrides
-from respaldo.postgres.databases import drop_database
+from respaldo.postgres.databases import drop_own
 from respaldo.postgres.server import Server, connect
 from respaldo.repository.codec import decompress
 from respaldo.repository.proof import Proof, ProofKind, Verdict
@@ -146,7 +146,7 @@ def _drill(
             return [_("the disaster {name} was not noticed").format(name=request.disaster.value)]
         phases.seconds.pop("restore", None)
         server = await_server(sandbox)
-        drop_database(server, DATABASE)
+        drop_own(server, DATABASE)
         restored = _recover(server, reader, request, phases, listen, clock)
         with phases.phase("compare", _("comparing")):
             return find_differences(restored, reader)
