@@ -13,7 +13,7 @@ from respaldo.cli.printing import Output, Progress
 from respaldo.cli.reports import check_document
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups, count_rows
-from respaldo.errors import DONE_WITH_WARNINGS, DamagedError, StorageError, UsageError
+from respaldo.errors import DamagedError, StorageError, UsageError
 from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
@@ -84,12 +84,9 @@ def run_check_command(output: Output, settings: Settings, request: CheckRequest,
         failure = _failure(report)
         findings = [finding.message for finding in report.findings]
         announcing.note(target=announcing.target, error=failure, warnings=findings)
-        if report.unkept:
-            announcing.warn(_("the result could not be kept beside the backups: {reason}").format(reason=report.unkept))
+        announcing.warn_unkept(report.unkept)
         if failure is not None:
             raise failure
-        if report.unkept:
-            raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
 def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:
