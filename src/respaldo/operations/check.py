@@ -32,11 +32,13 @@ class Depth(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """What is asked for. ``share``: between 0 and 1, for a sample. ``backup`` None: every one."""
+    """What is asked for. ``share``: between 0 and 1, for a sample. ``backup`` None: every one. ``target`` None: what
+    bears that name in any of them."""
 
     depth: Depth = Depth.FULL
     share: float = 1.0
     backup: str | None = None
+    target: TargetPath | None = None
     jobs: int = 2
 
 
@@ -74,7 +76,7 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
     """Check every backup, or one, and keep each result beside its backup. Raise RepositoryError for an unknown name."""
     chosen: list[Manifest] = []
     findings: list[Finding] = []
-    for target in repository.targets():
+    for target in [request.target] if request.target else repository.targets():
         listing = repository.backups(target)
         chosen += [one for one in listing.manifests if request.backup in {None, one.name}]
         findings += [
