@@ -40,6 +40,7 @@ CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 4) AS v FROM generate_ser
 CREATE TABLE u (id int PRIMARY KEY, t int); INSERT INTO u SELECT g, g FROM generate_series(1, 1000) g;
 CREATE UNIQUE INDEX ON t (id); ALTER TABLE u ADD FOREIGN KEY (t) REFERENCES t (id); SELECT lo_from_bytea(0, 'large');
 COMMENT ON DATABASE {NAME} IS 'set at the end';
+CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere host=/nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
 """
 # In the order in which they come. t is compared by a digest made inside, u row by row.
 STEPS = {
@@ -151,7 +152,9 @@ def live(docker_engine: None) -> Iterator[Live]:
         target = TargetPath(instance="i", database=NAME)
         source = connect(runner, ConnectionOverrides(database=NAME))
         manifest = run_backup(source, repository, target, BackupRequest(), clock=SystemClock(), listen=ignore)
-        container.psql("DELETE FROM u WHERE id > 10; UPDATE t SET v = 'now' WHERE id % 100 = 0", NAME)
+        container.psql(
+            "DROP SUBSCRIPTION s; DELETE FROM u WHERE id > 10; UPDATE t SET v = 'now' WHERE id % 100 = 0", NAME
+        )
         server = connect(runner, ConnectionOverrides(), any_database=True)
         made = Live(container=container, server=server, reader=repository.reader(target, manifest.name), was=("", b""))
         yield replace(made, was=made.state())
@@ -204,6 +207,7 @@ def test_restore_harmed_at_a_step_leaves_the_live_database_as_it_was(what: str, 
         assert error is None or (isinstance(error, InterruptedRunError) and "__old_" in error.message)
         old = next(name for name in live.databases() if name != NAME)
         assert live.container.psql("SELECT count(*) FROM u", NAME) == "1000"
+        live.container.psql("DROP SUBSCRIPTION s", NAME)
         live.container.psql(f"DROP DATABASE {NAME} WITH (FORCE); ALTER DATABASE {old} RENAME TO {NAME}", "postgres")
     else:
         assert error is not None

@@ -74,3 +74,25 @@ def test_incremental_of_an_unchanged_database_stores_next_to_nothing(
     same = trip.respaldo.backup(trip.source.name, expect="incremental")
     assert same["stored_bytes"] < 40_000 < full["stored_bytes"]
     assert_same_database(trip.server, trip.source.name, trip.restored(same["name"]))
+
+
+def test_lost_manifest_of_the_base_is_warned_of_and_brought_back_after_the_next_backup(
+    shared_postgres: Shared, round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(15))
+    trip.load(TABLE)
+    base = trip.respaldo.backup(trip.source.name, expect="full")
+    trip.load("UPDATE t SET v = 'changed' WHERE i = 7")
+    trip.respaldo.backup(trip.source.name, "--name", "last_good", expect="incremental")
+    (manifest,) = trip.respaldo.repository.rglob(f"{base['name']}/manifest.json")
+    document = manifest.read_bytes()
+    manifest.unlink()
+    ended = trip.respaldo.run(
+        "backup", "--container", trip.respaldo.container.name, "--database", trip.source.name, "--json"
+    )
+    assert ended.status == 0, ended.err
+    assert base["name"] in ended.err
+    assert "last_good" in ended.err
+    manifest.write_bytes(document)
+    assert trip.respaldo.run("check").status == 0
+    assert trip.restored("last_good")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from tests.integration.comparison import SQL
 from tests.integration.conftest import AFTER_THE_FULL
 from tests.rig.database import Database, database_on
 from tests.rig.embedded import EmbeddedPostgres
+from tests.rig.requirements import require
 from tests.rig.variables import shell_variables
 
 ROWS = """
@@ -102,6 +103,18 @@ def leftovers(server: EmbeddedPostgres) -> Sequence[Path]:
     return list(server.directory.glob("respaldo-drill-*"))
 
 
+@contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """Mount a directory over itself, to be read only."""
+    mounted = subprocess.run(["mount", "--bind", directory, directory], capture_output=True, text=True, check=False)
+    require("root", f"mount: {mounted.stderr.strip()}" if mounted.returncode else None)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
 @pytest.mark.parametrize("content", ["shop.sql", "extensions.sql"])
 def test_full_and_incremental_of_the_shop_and_of_contrib_s_extensions_are_proven(
     content: str, embedded_postgres: EmbeddedPostgres, tmp_path: Path
@@ -148,6 +161,32 @@ def test_report_is_one_page_in_the_language_of_the_run_with_everything_escaped(l
         assert ended.returncode == 20
         assert str(place) in ended.stderr
     assert sorted(local.repository.rglob("proof-*.json")) == proofs, "it was drilled for nothing"
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_drill_and_check_of_a_copy_that_can_only_be_read_tell_their_verdict(is_damaged: bool, local: Local) -> None:
+    """That no proof could be kept is a warning."""
+    local.backup()
+    if is_damaged:
+        pack = max(local.repository.rglob("data-*"), key=lambda path: path.stat().st_size)
+        data = bytearray(pack.read_bytes())
+        data[len(data) // 2] ^= 1
+        pack.write_bytes(data)
+    with read_only(local.repository):
+        shown = local.run("drill", *local.place)
+        ended = local.run("drill", *local.place, "--json")
+        checked = local.run("check", "--json")
+    assert checked.returncode == (13 if is_damaged else 3), checked.stderr
+    assert json.loads(checked.stdout)["backups"] == 1
+    assert "could not be kept" in checked.stderr
+    assert shown.returncode == ended.returncode == (50 if is_damaged else 3), shown.stderr
+    verdict = "failed" if is_damaged else "proven"
+    assert verdict in shown.stdout
+    assert [proof["verdict"] for proof in json.loads(ended.stdout)] == [verdict]
+    assert "could not be kept" in shown.stderr
+    assert "Read-only" in shown.stderr
+    assert "Traceback" not in shown.stderr
 
 
 def test_every_target_is_drilled_and_each_failure_is_told(

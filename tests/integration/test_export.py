@@ -12,6 +12,17 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
+from respaldo.clock import SystemClock
+from respaldo.environments.base import InstanceQuery
+from respaldo.environments.detect import choose
+from respaldo.environments.docker import DockerEnvironment
+from respaldo.events import ignore
+from respaldo.operations.export import export_archive
+from respaldo.postgres.connection import ConnectionOverrides
+from respaldo.postgres.databases import database_names, drop_leftovers, is_left_by_restore
+from respaldo.postgres.server import connect
+from respaldo.repository.repository import Repository
+from respaldo.storage.directory import DirectoryStorage
 from tests.integration.comparison import assert_same_database
 from tests.integration.conftest import ROOT, Ended, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
@@ -71,6 +82,27 @@ def test_export_of_an_incremental_in_each_form_restores_to_the_same(form: str, t
     assert path.stat().st_mode & 0o777 == 0o600
     assert trip.server.psql("SELECT datname FROM pg_database ORDER BY 1", "postgres") == before
     assert_same_database(trip.server, trip.source.name, load(trip, form, path.read_bytes()))
+
+
+def test_database_that_is_exported_from_is_known_as_a_restores_and_dropped_by_none_meanwhile(trip: RoundTrip) -> None:
+    """A run that is killed leaves it under this name."""
+    repository = Repository.open(DirectoryStorage(trip.respaldo.repository), SystemClock())
+    (target,) = repository.targets()
+    environment = DockerEnvironment()
+    instance = choose(environment, InstanceQuery(name=trip.server.name))
+    server = connect(environment.open(instance), ConnectionOverrides(), any_database=True)
+    known = database_names(server)
+    seen: set[str] = set()
+
+    def write(_text: bytes) -> None:
+        assert drop_leftovers(server) == {}
+        seen.update(set(database_names(server)) - set(known))
+
+    export_archive(
+        server, repository.reader(target, "second"), write, "dump", jobs=1, clock=SystemClock(), listen=ignore
+    )
+    assert [is_left_by_restore(name) for name in seen] == [True]
+    assert database_names(server) == known
 
 
 def test_export_of_the_full_holds_what_it_was(trip: RoundTrip, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from respaldo.repository.codec import compress
 from respaldo.repository.records import BackupFacts, BackupType, Decision, Series, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
+from tests.unit.manifests import write_backups
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2025, 6, 2, 2, 0, tzinfo=UTC)
@@ -148,6 +149,40 @@ def test_pinned_backup_stays_until_it_is_unpinned(directory: Path) -> None:
     run(directory, "unpin", "1.0.0-main.1")
     assert run(directory, "version", "prune", "1", "--yes")[0] == 0
     assert [one["name"] for one in document(directory, "list")] == ["fourth"]
+
+
+@pytest.mark.parametrize("word", ["third", "3", "1.1.0", "nightly"])
+def test_every_command_takes_what_the_list_shows_of_a_backup(word: str, directory: Path) -> None:
+    assert document(directory, "list")[2]["name"] == "third"
+    assert document(directory, "pin", word)["name"] == "third"
+    assert document(directory, "unpin", word)["name"] == "third"
+    assert document(directory, "version", "info", word)["name"] == "third"
+    assert document(directory, "version", "tag", word, "again")["name"] == "third"
+    assert document(directory, "version", "compare", "1", word)["new"]["name"] == "third"
+    assert document(directory, "check", word)["backups"] == 1
+    assert [path.parent.name for path in directory.rglob("proof-*")] == ["third"]
+
+
+@pytest.mark.parametrize("word", ["0", "5", "99999999999999999999"])
+@pytest.mark.parametrize("command", ["check", "pin", "version info"])
+def test_number_that_the_list_does_not_show_is_no_backup(command: str, word: str, directory: Path) -> None:
+    status, _out, err = run(directory, *command.split(), word)
+    assert status == 10
+    assert "respaldo list" in err
+
+
+def test_number_means_what_the_list_shows_whichever_database_is_set(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list shows every target: a number must never mean another backup than it says there."""
+    write_backups(directory, 1, database="other")
+    monkeypatch.setenv("RESPALDO_DATABASE", "shop")
+    shown = [(one["database"], one["name"]) for one in document(directory, "list")]
+    for number, (database, name) in enumerate(shown, 1):
+        status, out, _err = run(directory, "version", "info", str(number), "--json")
+        assert status == (0 if database == "shop" else 10)
+        assert not out or json.loads(out)["name"] == name
+    assert "other" in {database for database, _name in shown}
 
 
 def test_tag_of_two_targets_asks_which(directory: Path) -> None:

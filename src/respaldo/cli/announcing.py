@@ -1,5 +1,5 @@
 """What every command that can fail does at its end: tell whoever is to be told. A good run stays good: what could not
-be delivered ends in exit 3."""
+be delivered, or kept, ends in exit 3."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Announcing:
         self._begun_s = app.clock.monotonic_s()
         self._outcomes: list[Outcome] = []
         self._lost = 0
+        self._is_unkept = False
         self.target = ""
         """Of whom the run is, as soon as that is known."""
 
@@ -81,6 +82,12 @@ class Announcing:
             last = self._outcomes[-1]
             self._outcomes[-1] = dataclasses.replace(last, warnings=(*last.warnings, message))
 
+    def warn_unkept(self, reason: str) -> None:
+        """Say, where there is a reason, that a result could not be kept: it counts all the same, and ends in exit 3."""
+        if reason:
+            self.warn(_("the result could not be kept beside the backups: {reason}").format(reason=reason))
+            self._is_unkept = True
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -96,7 +103,7 @@ class Announcing:
         if self._outcomes and not is_known and not announcer.is_idle:
             self._say(announcer.tell(self._outcomes))
         self._lost += not write_metrics_file(self._output, self._app)
-        if self._lost and error is None:
+        if (self._lost or self._is_unkept) and error is None:
             raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
     def _say(self, deliveries: Sequence[Delivery]) -> None:

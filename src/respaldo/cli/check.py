@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from respaldo.app import App
 from respaldo.cli.announcing import ALL, Announcing
+from respaldo.cli.choosing import choose_backup
+from respaldo.cli.list import read_backups
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress
 from respaldo.cli.reports import check_document
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups, count_rows
-from respaldo.errors import DONE_WITH_WARNINGS, DamagedError, StorageError, UsageError
+from respaldo.errors import DamagedError, StorageError, UsageError
 from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
 from respaldo.operations.check import CheckReport, CheckRequest, Depth, run_check
@@ -37,6 +40,8 @@ def check(
 
 check.help = _(
     """Read every backup of the repository, or the one named, and compare every byte with what was written.
+
+NAME is a backup's name, its number in the list, a version, a tag or latest.
 
 Needs no server and no engine. Each fault is said with the table and the rows that it puts at stake, and kept beside
 the backup: a full whose check failed is not used as a base again. Changes no backup.
@@ -73,23 +78,32 @@ def _request(settings: Settings, name: str | None, quick: bool, sample: str | No
     return CheckRequest(depth=depth, share=share, backup=name, jobs=settings.jobs)
 
 
+def _meant(output: Output, settings: Settings, request: CheckRequest) -> CheckRequest:
+    """Return the request with the name of what a number, a version or a tag means; a name means that of each target."""
+    word = request.backup
+    if word is None:
+        return request
+    manifests, damaged = read_backups(settings)
+    if word in {one.name for one in manifests} | {one.name for one in damaged}:
+        return request
+    chosen = choose_backup(settings, word, output=output)
+    return replace(request, backup=chosen.name, target=chosen.target) if chosen else request
+
+
 def run_check_command(output: Output, settings: Settings, request: CheckRequest, *, as_json: bool) -> None:
     """Check and print; raise DamagedError where something is."""
     app = App(settings)
     with Announcing(output, app, Operation.CHECK) as announcing:
         announcing.target = request.backup or ALL
         with Progress(output, _("checking")) as listen:
-            report = run_check(app.open_repository(), request, clock=app.clock, listen=listen)
+            report = run_check(app.open_repository(), _meant(output, settings, request), clock=app.clock, listen=listen)
         _print(output, report, as_json=as_json)
         failure = _failure(report)
         findings = [finding.message for finding in report.findings]
         announcing.note(target=announcing.target, error=failure, warnings=findings)
-        if report.unkept:
-            announcing.warn(_("the result could not be kept beside the backups: {reason}").format(reason=report.unkept))
+        announcing.warn_unkept(report.unkept)
         if failure is not None:
             raise failure
-        if report.unkept:
-            raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
 def _print(output: Output, report: CheckReport, *, as_json: bool) -> None:

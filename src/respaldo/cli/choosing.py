@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from respaldo.app import App
 from respaldo.catalog.strategy import Reason
@@ -14,6 +15,9 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RepositoryError, UsageError
 from respaldo.language import _
 from respaldo.repository.records import Manifest
+
+if TYPE_CHECKING:
+    from respaldo.operations.versions import LabelledBackup
 
 _ENDINGS = (".sql.gz", ".sql.zst", ".sql", ".dump", ".tar")
 
@@ -44,6 +48,16 @@ def _of_file_name(settings: Settings, path: Path, ending: str, output: Output) -
         ) from error
 
 
+def choose_labelled(settings: Settings, name: str, *, output: Output) -> LabelledBackup:
+    """Return what ``choose_backup`` does, with what it is called."""
+    from respaldo.operations.versions import list_labelled
+
+    chosen = choose_backup(settings, name, output=output)
+    assert chosen is not None, "only who is asked can cancel"
+    labelled = list_labelled(App(settings).open_repository(), [chosen.target])
+    return next(one for one in labelled if one.manifest.uid == chosen.uid)
+
+
 def _labelled(settings: Settings, manifests: Sequence[Manifest], word: str) -> list[Manifest]:
     """Return what a version or a tag names: the newest of each target."""
     from respaldo.operations.versions import find_labelled, list_labelled
@@ -62,12 +76,11 @@ def choose_backup(settings: Settings, name: str | None, *, output: Output) -> Ma
     None where the person cancelled. Warn of backups that cannot be read where one of them could have been chosen. Raise
     RepositoryError where there is none, UsageError where several targets have one of that name.
     """
-    manifests, damaged = read_backups(settings)
+    listed, damaged = read_backups(settings)
     if name in {None, "latest"}:
         for one in damaged:
             output.warn(one.error.message)
-    if settings.database is not None:
-        manifests = [manifest for manifest in manifests if manifest.target.database == settings.database]
+    manifests = [one for one in listed if settings.database in {None, one.target.database}]
     if name is None:
         if not manifests:
             App(settings).open_repository()  # says so where there is none at all
@@ -83,8 +96,9 @@ def choose_backup(settings: Settings, name: str | None, *, output: Output) -> Ma
         found = [manifest for manifest in manifests if manifest.name == name]
     if not found:
         found = _labelled(settings, manifests, name)
-    if not found and name.isdecimal() and 0 < int(name) <= len(manifests):
-        return manifests[int(name) - 1]
+    if not found and name.isdecimal():
+        # The list shows every target, whichever database is meant here.
+        found = [one for one in listed[max(0, int(name) - 1) : int(name)] if one in manifests]
     if not found:
         raise_first(output, [one.error for one in damaged if one.name == name])
         App(settings).open_repository()
@@ -93,6 +107,9 @@ def choose_backup(settings: Settings, name: str | None, *, output: Output) -> Ma
             hint=_("respaldo list shows those that there are"),
         )
     targets = sorted({manifest.target for manifest in found})
+    if len(targets) > 1 and settings.container is not None:
+        found = [one for one in found if one.target.instance == settings.container] or found
+        targets = sorted({manifest.target for manifest in found})
     if len(targets) > 1:
         # Two servers may have a database of one name each: the flag does not tell them apart.
         is_enough = len({target.database for target in targets}) == len(targets)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,9 @@ from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.units import format_duration
+
+if TYPE_CHECKING:
+    from respaldo.operations.drill import Drilled
 
 _VERDICTS = {"proven": N_("proven"), "failed": N_("failed"), "inconclusive": N_("inconclusive")}
 _PHASES = {
@@ -136,7 +139,7 @@ def _drill_all(
     for manifest in manifests:
         announcing.target = str(manifest.target)
         try:
-            proof = _drill_one(output, app, repository, manifest, disaster)
+            done = _drill_one(output, app, repository, manifest, disaster)
         except InterruptedRunError:
             raise
         except RespaldoError as error:
@@ -144,6 +147,7 @@ def _drill_all(
             failures.append((manifest, error))
             announcing.note(target=str(manifest.target), manifest=manifest, error=error)
             continue
+        proof = done.proof
         proofs.append((manifest, proof))
         failure = None if proof.verdict is Verdict.PROVEN else _failure(manifest, proof)
         failures += [(manifest, failure)] if failure is not None else []
@@ -156,6 +160,7 @@ def _drill_all(
         )
         if not as_json:
             _print(manifest, proof)
+        announcing.warn_unkept(done.unkept)
     if html is not None:
         _write_report(html, proofs)
     if as_json:
@@ -166,7 +171,7 @@ def _drill_all(
         raise _sum_up(failures)
 
 
-def _drill_one(output: Output, app: App, repository: Repository, manifest: Manifest, disaster: str | None) -> Proof:
+def _drill_one(output: Output, app: App, repository: Repository, manifest: Manifest, disaster: str | None) -> Drilled:
     from respaldo.operations.disaster import Disaster
     from respaldo.operations.drill import DrillRequest, run_drill
 

@@ -47,8 +47,8 @@ Examples:
   respaldo --verbose list
 
 \b
-Exit codes: 0 done, also when there is none; 13 a manifest or the labels are damaged, 20 cannot be read: the rest is
-listed.
+Exit codes: 0 done, also when there is none; 13 a manifest or the labels are damaged, or a base is missing;
+20 something cannot be read: the rest is listed.
 """
 )
 

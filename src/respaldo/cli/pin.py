@@ -8,10 +8,10 @@ import click
 
 from respaldo.app import App
 from respaldo.catalog.labels import set_pinned
+from respaldo.cli.choosing import choose_labelled
 from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output
-from respaldo.cli.version_show import choose_labelled
 from respaldo.config.settings import Settings
 from respaldo.language import _
 from respaldo.operations.versions import change_backup
@@ -30,8 +30,8 @@ def pin(context: click.Context, /, flags: dict[str, Any], name: str, as_json: bo
 pin.help = _(
     """Pin a backup: neither retention nor a clean-up of versions removes it until it is unpinned.
 
-NAME is a backup's name, a version, a tag or latest. Needs no server, and does not wait for a backup that runs. It does
-not keep anybody from deleting the files.
+NAME is a backup's name, its number in the list, a version, a tag or latest. Needs no server, and does not wait for a
+backup that runs. It does not keep anybody from deleting the files.
 
 \b
 Examples:
@@ -58,7 +58,7 @@ def unpin(context: click.Context, /, flags: dict[str, Any], name: str, as_json: 
 unpin.help = _(
     """Unpin a backup: retention treats it like any other again. Removes nothing itself.
 
-NAME is a backup's name, a version, a tag or latest. A backup that has a tag stays nonetheless.
+NAME is a backup's name, its number in the list, a version, a tag or latest. A backup that has a tag stays nonetheless.
 
 \b
 Examples:
@@ -74,7 +74,7 @@ Exit codes: 0 done; 2 several targets have it; 10 no such backup; 11 others chan
 
 def run_pin_command(output: Output, settings: Settings, name: str, *, is_pinned: bool, as_json: bool) -> None:
     """Pin or unpin, and say so."""
-    manifest = choose_labelled(settings, name).manifest
+    manifest = choose_labelled(settings, name, output=output).manifest
     repository = App(settings).open_repository()
     one = change_backup(repository, manifest, lambda labels, of: set_pinned(labels, of, is_pinned=is_pinned))
     if as_json:

@@ -10,11 +10,12 @@ from respaldo.app import App
 from respaldo.catalog.labels import add_tags, describe, remove_tag
 from respaldo.catalog.versions import check_tag
 from respaldo.cli.asking import confirm
+from respaldo.cli.choosing import choose_labelled
 from respaldo.cli.documents import labelled_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
 from respaldo.cli.reports import prune_document
-from respaldo.cli.version_show import choose_labelled, open_targets
+from respaldo.cli.version_show import open_targets
 from respaldo.config.settings import Settings
 from respaldo.counting import count_backups
 from respaldo.errors import UsageError
@@ -55,8 +56,9 @@ def tag(
 tag.help = _(
     """Give a backup a tag, or with --remove take one away.
 
-VERSION is a version, a tag, a backup's name or latest. Several backups may bear one tag; as a name it means the newest
-of them. What has a tag is not removed by retention. Needs no server, and does not wait for a backup that runs.
+VERSION is a version, a tag, a backup's name, its number in the list, or latest. Several backups may bear one tag; as
+a name it means the newest of them. What has a tag is not removed by retention. Needs no server, and does not wait for
+a backup that runs.
 
 \b
 Examples:
@@ -106,7 +108,7 @@ def run_tag_command(
 ) -> None:
     """Tag and say so; what ``version tag`` and ``--create-tag`` both do."""
     check_tag(name)
-    manifest = choose_labelled(settings, word).manifest
+    manifest = choose_labelled(settings, word, output=output).manifest
 
     def change(labels: Labels, of: Manifest) -> Labels:
         if remove:

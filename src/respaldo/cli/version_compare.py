@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.choosing import choose_labelled
 from respaldo.cli.documents import comparison_document
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, Progress, format_table
-from respaldo.cli.version_show import choose_labelled
 from respaldo.config.settings import Settings
 from respaldo.language import _, ngettext
 from respaldo.operations.compare import Comparison, TableComparison, changed_tables, compare_backups
@@ -35,8 +35,8 @@ compare.help = _(
     """Show what changed from one backup to another: definitions added, removed and altered, rows and bytes by table,
 and, for tables with a primary key, how many rows were added, removed and changed.
 
-OLD and NEW are versions, tags, names of backups or latest. Needs no server and no engine. Segments that both backups
-have are not read; of the others each row is.
+OLD and NEW are versions, tags, names of backups, their numbers in the list, or latest. Needs no server and no engine.
+Segments that both backups have are not read; of the others each row is.
 
 \b
 Examples:
@@ -52,7 +52,7 @@ Exit codes: 0 done, changed or not; 2 several targets have it; 10 no such versio
 
 def run_compare_command(output: Output, settings: Settings, old: str, new: str, *, as_json: bool) -> None:
     """Compare and print; what ``version compare`` and ``--compare-versions`` both do."""
-    sides = [choose_labelled(settings, word) for word in (old, new)]
+    sides = [choose_labelled(settings, word, output=output) for word in (old, new)]
     repository = App(settings).open_repository()
     readers = [repository.reader(one.manifest.target, one.manifest.name) for one in sides]
     with Progress(output, _("comparing")) as listen:

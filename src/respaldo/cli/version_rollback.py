@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.choosing import choose_labelled
 from respaldo.cli.documents import rollback_document
 from respaldo.cli.options import SERVER, json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table
-from respaldo.cli.version_show import choose_labelled, open_targets
+from respaldo.cli.version_show import open_targets
 from respaldo.config.settings import Settings
 from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError
 from respaldo.language import _
@@ -103,7 +104,7 @@ def run_rollback_command(
     from respaldo.cli.restore_flags import RestoreFlags
 
     app = App(settings)
-    manifest = choose_labelled(settings, word).manifest
+    manifest = choose_labelled(settings, word, output=output).manifest
     flags = RestoreFlags(name=manifest.name, drop_old=drop_old, yes=yes, dry_run=dry_run, as_json=as_json)
     outcome = restore_chosen(output, _where_it_came_from(settings, manifest), flags, manifest)
     if outcome is None:

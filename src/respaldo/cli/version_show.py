@@ -8,18 +8,17 @@ from typing import Any
 import click
 
 from respaldo.app import App
+from respaldo.cli.choosing import choose_labelled
 from respaldo.cli.documents import branch_document, labelled_document, tag_document
 from respaldo.cli.list import describe_proof, hint_at_nothing, read_proofs
 from respaldo.cli.options import json_option, load_settings, setting_options
 from respaldo.cli.printing import Output, format_table, raise_first
 from respaldo.config.settings import Settings
-from respaldo.errors import RepositoryError, UsageError
+from respaldo.errors import RepositoryError
 from respaldo.language import _
 from respaldo.operations.versions import (
     LabelledBackup,
-    find_labelled,
     list_branches,
-    list_labelled,
     list_tags,
     read_labelled,
     select_versions,
@@ -82,7 +81,7 @@ def info(context: click.Context, /, flags: dict[str, Any], version: str, as_json
 info.help = _(
     """Show a backup's version, branch, tags, description, size, type, base, proof and where it came from.
 
-VERSION is a version, its three numbers, a tag, a backup's name or latest.
+VERSION is a version, its three numbers, a tag, a backup's name, its number in the list, or latest.
 
 \b
 Examples:
@@ -160,32 +159,6 @@ def open_targets(settings: Settings) -> tuple[Repository | None, list[TargetPath
     return repository, meant
 
 
-def choose_labelled(settings: Settings, word: str) -> LabelledBackup:
-    """Return the backup that a person means by a version, a tag, a name or ``latest``.
-
-    Raise RepositoryError where there is none, UsageError where several targets have one.
-    """
-    repository, targets = open_targets(settings)
-    backups = list_labelled(repository, targets) if repository is not None else []
-    found = [one for one in backups if one.manifest.name == word] or find_labelled(backups, word)
-    if not found and word == "latest":
-        found = list({one.manifest.target: one for one in backups}.values())
-    if not found:
-        raise RepositoryError(
-            _("there is no version {version} in {directory}").format(version=word, directory=settings.repository),
-            hint=_("respaldo version list shows those that there are"),
-        )
-    if len(found) > 1 and settings.container is not None:
-        found = [one for one in found if one.manifest.target.instance == settings.container] or found
-    if len(found) > 1:
-        targets_text = ", ".join(sorted(str(one.manifest.target) for one in found))
-        raise UsageError(
-            _("several targets have a version {version}: {targets}").format(version=word, targets=targets_text),
-            hint=_("pick one with --database"),
-        )
-    return found[0]
-
-
 def run_list_versions_command(
     output: Output, settings: Settings, *, branch: str | None, tag: str | None, limit: int | None, as_json: bool
 ) -> None:
@@ -232,7 +205,7 @@ def _table(chosen: Sequence[LabelledBackup]) -> str:
 
 def run_info_command(output: Output, settings: Settings, word: str, *, as_json: bool) -> None:
     """Print one version; what ``version info`` and ``--version-info`` both do."""
-    one = choose_labelled(settings, word)
+    one = choose_labelled(settings, word, output=output)
     manifest = one.manifest
     proof = read_proofs(settings, [manifest]).get(manifest.uid)
     if as_json:

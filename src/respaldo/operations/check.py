@@ -14,6 +14,7 @@ from respaldo.clock import Clock
 from respaldo.errors import DamagedError, RepositoryError, StorageError
 from respaldo.events import Listener, SegmentDone, WorkPlanned
 from respaldo.language import _
+from respaldo.operations.proofs import keep_proof
 from respaldo.operations.schedules import DOCUMENT, stored_schedules
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.reader import BackupReader
@@ -31,11 +32,13 @@ class Depth(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest:
-    """What is asked for. ``share``: between 0 and 1, for a sample. ``backup`` None: every one."""
+    """What is asked for. ``share``: between 0 and 1, for a sample. ``backup`` None: every one. ``target`` None: what
+    bears that name in any of them."""
 
     depth: Depth = Depth.FULL
     share: float = 1.0
     backup: str | None = None
+    target: TargetPath | None = None
     jobs: int = 2
 
 
@@ -73,7 +76,7 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
     """Check every backup, or one, and keep each result beside its backup. Raise RepositoryError for an unknown name."""
     chosen: list[Manifest] = []
     findings: list[Finding] = []
-    for target in repository.targets():
+    for target in [request.target] if request.target else repository.targets():
         listing = repository.backups(target)
         chosen += [one for one in listing.manifests if request.backup in {None, one.name}]
         findings += [
@@ -98,11 +101,8 @@ def run_check(repository: Repository, request: CheckRequest, *, clock: Clock, li
         read_bytes += manifest.totals.stored_bytes if request.depth is not Depth.QUICK else 0
         findings += found
         findings += _check_proofs(repository, manifest)
-        try:
-            _keep(repository, manifest, request, found, clock)
-        except StorageError as error:
-            # A copy that may only be read, or a full disk: what was found out is not lost for that.
-            unkept = unkept or error.message
+        reason = _keep(repository, manifest, request, found, clock)
+        unkept = unkept or reason
     return CheckReport(backups=len(chosen), read_bytes=read_bytes, findings=tuple(findings), unkept=unkept)
 
 
@@ -191,24 +191,19 @@ def _check_object(reader: BackupReader, name: str) -> Finding | None:
     return None
 
 
-def _keep(
-    repository: Repository, manifest: Manifest, request: CheckRequest, found: list[Finding], clock: Clock
-) -> None:
+def _keep(repository: Repository, manifest: Manifest, request: CheckRequest, found: list[Finding], clock: Clock) -> str:
     """Keep the result of a whole check; half a look proves nothing, but a fault is a fault. What could not be read is
-    neither."""
-    if not all(finding.is_damage for finding in found):
-        return
-    if request.depth is Depth.FULL or found:
-        repository.add_proof(
-            manifest.target,
-            manifest.name,
-            Proof(
-                uid=manifest.uid,
-                kind=ProofKind.CHECK,
-                verdict=Verdict.FAILED if found else Verdict.PROVEN,
-                made=clock.now(),
-                tool_version=__version__,
-                facts={"depth": request.depth.value},
-                findings=tuple(finding.message for finding in found),
-            ),
-        )
+    neither. Return why it could not be kept."""
+    is_known = all(finding.is_damage for finding in found)
+    if not is_known or not (request.depth is Depth.FULL or found):
+        return ""
+    proof = Proof(
+        uid=manifest.uid,
+        kind=ProofKind.CHECK,
+        verdict=Verdict.FAILED if found else Verdict.PROVEN,
+        made=clock.now(),
+        tool_version=__version__,
+        facts={"depth": request.depth.value},
+        findings=tuple(finding.message for finding in found),
+    )
+    return keep_proof(repository, manifest, proof)

@@ -25,11 +25,12 @@ from respaldo.operations.disaster import Disaster, strike
 from respaldo.operations.equality import find_differences
 from respaldo.operations.layout import GLOBALS
 from respaldo.operations.preflight import stopping
+from respaldo.operations.proofs import keep_proof
 from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore
 from respaldo.operations.roles import restore_roles
 from respaldo.operations.source import BackupSource
 from respaldo.postgres.connection import ConnectionOverrides
-from respaldo.postgres.databases import drop_database
+from respaldo.postgres.databases import drop_own
 from respaldo.postgres.server import Server, connect
 from respaldo.repository.codec import decompress
 from respaldo.repository.proof import Proof, ProofKind, Verdict
@@ -52,6 +53,14 @@ class DrillRequest:
     jobs: int = 2
     #: How to connect to the source, where only its server tells what it is like.
     overrides: ConnectionOverrides = field(default_factory=ConnectionOverrides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drilled:
+    """What a drill came to. ``unkept``: why the proof could not be kept beside its backup."""
+
+    proof: Proof
+    unkept: str
 
 
 class _Phases:
@@ -80,7 +89,7 @@ def run_drill(
     *,
     clock: Clock,
     listen: Listener,
-) -> Proof:
+) -> Drilled:
     """Drill one backup, keep the proof beside it and return it. The throwaway instance is removed in every case; those
     that dead runs left are removed first. Never touches the instance that the backup came from."""
     environment.remove_leftovers()
@@ -107,8 +116,7 @@ def run_drill(
         facts=facts,
         findings=tuple(findings),
     )
-    repository.add_proof(reader.manifest.target, reader.manifest.name, proof)
-    return proof
+    return Drilled(proof=proof, unkept=keep_proof(repository, reader.manifest, proof))
 
 
 def _drill(
@@ -146,7 +154,7 @@ def _drill(
             return [_("the disaster {name} was not noticed").format(name=request.disaster.value)]
         phases.seconds.pop("restore", None)
         server = await_server(sandbox)
-        drop_database(server, DATABASE)
+        drop_own(server, DATABASE)
         restored = _recover(server, reader, request, phases, listen, clock)
         with phases.phase("compare", _("comparing")):
             return find_differences(restored, reader)

@@ -14,11 +14,11 @@ from respaldo.clock import Clock
 from respaldo.events import Listener, PhaseStarted
 from respaldo.language import _
 from respaldo.operations.layout import SCHEMA
-from respaldo.operations.restore import RestoreRequest, execute_restore, plan_restore
+from respaldo.operations.restore import RestoreRequest, drop_quietly, execute_restore, plan_restore
 from respaldo.operations.source import BackupSource
 from respaldo.postgres.archive import section_script
 from respaldo.postgres.database import Creation
-from respaldo.postgres.databases import drop_database
+from respaldo.postgres.databases import RESTORING, held
 from respaldo.postgres.dump import dump_archive
 from respaldo.postgres.server import Server
 from respaldo.postgres.snapshot import restore_settings
@@ -96,15 +96,17 @@ def export_archive(
     Only pg_dump writes these, so the backup is restored into a throwaway database of the server, dumped, and dropped.
     """
     source = BackupSource(reader)
-    name = f"export_{clock.now():%Y%m%d_%H%M%S}"
+    # By this name the next restore drops what a run that was killed has left, and fleets leave it out.
+    name = f"export{RESTORING}{clock.now():%Y%m%d_%H%M%S}"
     plan = plan_restore(server, source, name, RestoreRequest(to=name, jobs=jobs), clock=clock)
-    execute_restore(server, source, plan, listen=listen)
     written = 0
-    try:
-        listen(PhaseStarted(phase=_("dumping")))
-        for piece in dump_archive(server, name, form=form, jobs=jobs):
-            write(piece.text)
-            written += len(piece.text)
-    finally:
-        drop_database(server, name)
+    with held(server, name):
+        execute_restore(server, source, plan, listen=listen)
+        try:
+            listen(PhaseStarted(phase=_("dumping")))
+            for piece in dump_archive(server, name, form=form, jobs=jobs):
+                write(piece.text)
+                written += len(piece.text)
+        finally:
+            drop_quietly(server, name, listen)
     return written

@@ -1,4 +1,4 @@
-"""The newest proof of each backup, for whoever decides by it."""
+"""The newest proof of each backup, for whoever decides by it; and how one is kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from respaldo.clock import CORRECTION
+from respaldo.errors import StorageError
 from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
+
+
+def keep_proof(repository: Repository, manifest: Manifest, proof: Proof) -> str:
+    """Keep a proof beside its backup; return why it could not be kept, else nothing. A copy that may only be read, or a
+    full disk: what was found out is not lost for that."""
+    try:
+        repository.add_proof(manifest.target, manifest.name, proof)
+    except StorageError as error:
+        return error.message
+    return ""
 
 
 def newest_proofs(repository: Repository, manifests: Iterable[Manifest]) -> dict[str, Proof]:

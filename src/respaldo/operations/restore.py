@@ -18,6 +18,7 @@ from respaldo.postgres.databases import (
     RESTORING,
     drop_database,
     drop_leftovers,
+    drop_own,
     exchange,
     held,
 )
@@ -126,8 +127,13 @@ def execute_restore(
     request = plan.request
     for problem in plan.problems:
         listen(Warned(message=problem.message))
-    for name in drop_leftovers(server):
-        listen(Warned(message=_("dropped {name}, which a run that died had left").format(name=name)))
+    for name, error in drop_leftovers(server).items():
+        told = _("dropped {name}, which a run that died had left")
+        if error is not None:
+            told = _(
+                "{name}, which a run that died had left, cannot be dropped: {reason}; see to that, and drop it yourself"
+            )
+        listen(Warned(message=told.format(name=name, reason=error.message if error else "")))
     if plan.live is not None:
         listen(PhaseStarted(phase=_("safety backup")))
         save()
@@ -142,7 +148,7 @@ def execute_restore(
                 apply_settings(server, plan.filling, settings)
             exchange(server, session, new=plan.filling, live=plan.database, old=plan.old)
         except BaseException:
-            _drop_quietly(server, plan.filling, listen)
+            drop_quietly(server, plan.filling, listen)
             raise
     if plan.old is not None and request.drop_old:
         drop_database(server, plan.old)
@@ -159,12 +165,12 @@ def _like(server: Server, source: Source, plan: RestorePlan) -> tuple[Creation, 
         return read_creation(session), read_settings_script(session).encode()
 
 
-def _drop_quietly(server: Server, database: str, listen: Listener) -> None:
-    """Drop a half-made database while another error is on its way; where that fails too, say what is left."""
+def drop_quietly(server: Server, database: str, listen: Listener) -> None:
+    """Drop a database of our own at the end; where that fails, say what is left, and let all else end as it does."""
     try:
-        drop_database(server, database)
+        drop_own(server, database)
     except RespaldoError as error:
-        left = _("{name} is left half-made: {reason}; the next restore drops it")
+        left = _("{name} is left behind: {reason}; the next restore drops it")
         listen(Warned(message=left.format(name=database, reason=error.message)))
 
 

@@ -43,6 +43,26 @@ def drop_database(server: Server, name: str) -> None:
         session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
 
 
+def drop_own(server: Server, name: str) -> None:
+    """Drop a database that this program made. What came from a backup must not hold it: the subscriptions go first,
+    without a word to the servers they name, whose slots belong to the database that was backed up."""
+    select = f"""SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+                  WHERE d.datname = {quote_literal(name)}"""
+    with server.open_session() as session:
+        subscriptions = [quote_identifier(str(row["subname"])) for row in session.query(select)]
+    if subscriptions:
+        with server.open_session(name) as session:
+            if server.facts.is_superuser:
+                # No event trigger of the backup's has a say in it.
+                session.execute("SET session_replication_role = replica;")
+            for subscription in subscriptions:
+                change = f"ALTER SUBSCRIPTION {subscription}"
+                session.execute(
+                    f"{change} DISABLE;\n{change} SET (slot_name = NONE);\nDROP SUBSCRIPTION {subscription};"
+                )
+    drop_database(server, name)
+
+
 @contextmanager
 def held(server: Server, name: str) -> Iterator[Session]:
     """Hold the name of a database that is being filled, so that no other run takes it for a dead one's leftover.
@@ -54,10 +74,10 @@ def held(server: Server, name: str) -> Iterator[Session]:
         yield session
 
 
-def drop_leftovers(server: Server) -> list[str]:
-    """Drop the databases that dead runs were filling, and return their names."""
+def drop_leftovers(server: Server) -> dict[str, PostgresError | None]:
+    """Drop the databases that dead runs were filling; return their names, with why one could not be dropped."""
     pattern = quote_literal("%" + RESTORING.replace("_", r"\_") + "%")
-    dropped = []
+    found: dict[str, PostgresError | None] = {}
     with server.open_session() as session:
         names = [
             str(row["datname"])
@@ -65,9 +85,12 @@ def drop_leftovers(server: Server) -> list[str]:
         ]
         for name in names:
             if session.value(f"SELECT pg_catalog.pg_try_advisory_lock({_key(name)}) AS is_free"):
-                session.execute(f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);")
-                dropped.append(name)
-    return dropped
+                found[name] = None
+                try:
+                    drop_own(server, name)
+                except PostgresError as error:
+                    found[name] = error
+    return found
 
 
 def exchange(server: Server, renaming: Session, *, new: str, live: str, old: str | None) -> None:

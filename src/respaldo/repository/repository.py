@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from datetime import timedelta
 
@@ -116,19 +116,12 @@ class Repository:
         return sorted(found)
 
     def backups(self, target: TargetPath) -> BackupListing:
-        """Return a target's backups, the oldest first. Manifests that are damaged or cannot be read stand apart and
-        fail nothing; who removes something looks at ``require_readable`` first."""
-        manifests, damaged = [], []
-        for name in self.storage.list_directories(_directory(target)):
-            if not is_backup_name(name):
-                continue
-            try:
-                manifest = self._manifest(target, name)
-            except (DamagedError, StorageError) as error:
-                damaged.append(DamagedBackup(name=name, error=error))
-            else:
-                manifests += [manifest] if manifest else []
-        manifests.sort(key=lambda manifest: (manifest.started, manifest.name))
+        """Return a target's backups, the oldest first. Manifests that are damaged, that cannot be read, or that are
+        missing though an incremental needs them, stand apart and fail nothing; who removes something looks at
+        ``require_readable`` first."""
+        found, damaged = self._read_manifests(target)
+        manifests = sorted((one for one in found.values() if one), key=lambda one: (one.started, one.name))
+        damaged += self._missing_bases(target, manifests, {one.name for one in damaged})
         return BackupListing(manifests=tuple(manifests), damaged=tuple(damaged))
 
     def acquire(self, target: TargetPath) -> Lease:
@@ -167,6 +160,8 @@ class Repository:
         replaced = self._manifest(target, name)
         if replaced is not None:
             self._check_replaceable(replaced, base=base, replace=replace)
+        elif any(self.storage.list(_directory(target, name))):
+            self._check_unneeded(target, name)
         return BackupWriter(
             self.storage,
             self._clock,
@@ -236,28 +231,31 @@ class Repository:
     def sweep(self, target: TargetPath, lease: Lease) -> int:
         """Remove what dead runs left of a target and return how many objects that was: backups without a manifest,
         objects their manifest does not list, temporary files (who holds the lease is the only one to write). Call it
-        before ``begin``: the backup in the making has no manifest either. A backup whose manifest is damaged or cannot
-        be read is left alone."""
+        before ``begin``: the backup in the making has no manifest either.
+
+        A backup whose manifest is damaged or cannot be read is left alone. So is one without a manifest that an
+        incremental needs: what was lost is its manifest, and a copy of that makes it whole again.
+        """
         if lease.target != target:
             raise ValueError(f"the lease is on {lease.target}")
         lease.check()
+        found, damaged = self._read_manifests(target)
+        needed = {manifest.base for manifest in found.values() if manifest}
         removed = 0
-        for name in self.storage.list_directories(_directory(target)):
-            if is_backup_name(name):
-                for leftover in self._leftovers(target, name):
-                    self.storage.delete(leftover)
-                    removed += 1
+        for name, manifest in found.items():
+            # One that is damaged or cannot be read may need it too.
+            if manifest is None and (name in needed or damaged):
+                continue
+            for leftover in self._leftovers(target, name, manifest):
+                self.storage.delete(leftover)
+                removed += 1
         now = self._clock.now()
         # Others write these meanwhile, each in a moment.
         for directory in (LOCKS, METADATA):
             removed += self.storage.sweep(directory, older_than=now - _LOCK_WRITE_AGE)
         return removed + self.storage.sweep(_directory(target), older_than=now)
 
-    def _leftovers(self, target: TargetPath, name: str) -> Iterator[str]:
-        try:
-            manifest = self._manifest(target, name)
-        except (DamagedError, StorageError):
-            return
+    def _leftovers(self, target: TargetPath, name: str, manifest: Manifest | None) -> Iterator[str]:
         listed = {MANIFEST}
         if manifest is not None:
             listed |= {manifest.prefix + entry.name for entry in manifest.objects}
@@ -274,6 +272,32 @@ class Repository:
         for stored in list(self.storage.list(directory)):
             if stored.name.removeprefix(f"{directory}/") not in listed:
                 self.storage.delete(stored.name)
+
+    def _read_manifests(self, target: TargetPath) -> tuple[dict[str, Manifest | None], list[DamagedBackup]]:
+        """Return the manifest of each directory, None where there is none, and apart those that cannot be had."""
+        found: dict[str, Manifest | None] = {}
+        damaged = []
+        for name in self.storage.list_directories(_directory(target)):
+            if is_backup_name(name):
+                try:
+                    found[name] = self._manifest(target, name)
+                except (DamagedError, StorageError) as error:
+                    damaged.append(DamagedBackup(name=name, error=error))
+        return found, damaged
+
+    def _missing_bases(
+        self, target: TargetPath, manifests: Sequence[Manifest], damaged: Set[str]
+    ) -> Iterator[DamagedBackup]:
+        """Yield the bases that have no manifest, not even a damaged one."""
+        message = _("the manifest of {target}/{name} is missing, and needed by {users}: bring it back from a copy")
+        hint = _("Restore from a full backup meanwhile; what is left of {name} is kept.")
+        there = damaged | {manifest.name for manifest in manifests}
+        for name in sorted({manifest.base for manifest in manifests if manifest.base} - there):
+            users = [one.name for one in manifests if one.base == name]
+            # Retention may be removing both at this moment: the base goes last.
+            if any(self._manifest(target, user) for user in users):
+                error = message.format(target=target, name=name, users=", ".join(users))
+                yield DamagedBackup(name=name, error=DamagedError(error, hint=hint.format(name=name)))
 
     def _manifest(self, target: TargetPath, name: str) -> Manifest | None:
         path = f"{_directory(target, name)}/{MANIFEST}"
@@ -320,6 +344,12 @@ class Repository:
                 ),
                 hint=_("Choose another name, or remove those first."),
             )
+
+    def _check_unneeded(self, target: TargetPath, name: str) -> None:
+        """Raise UsageError where what lies there without a manifest is some incremental's base."""
+        for one in self.backups(target).damaged:
+            if one.name == name:
+                raise UsageError(one.error.message, hint=_("Choose another name, or remove those first."))
 
 
 def _directory(target: TargetPath, backup: str | None = None) -> str:
