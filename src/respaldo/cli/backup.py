@@ -196,6 +196,7 @@ Examples:
 
 \b
 Exit codes: 0 done; 1 a hook before it failed; 2 wrong use; 3 done, but not labelled, old backups not removed, a hook
-after it failed or somebody was not told; 11 locked; 20 storage; 30 PostgreSQL; 40 environment.
+after it failed, with --all a target that is gone, or somebody not told; 11 locked; 20 storage; 30 PostgreSQL;
+40 environment.
 """
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from respaldo.errors import DONE_WITH_WARNINGS, RespaldoError, UsageError
 from respaldo.events import Event, Warned
 from respaldo.language import _, ngettext
 from respaldo.notify.notice import Operation
-from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, JobBackup, run_fleet
+from respaldo.operations.fleet import FleetBackup, FleetResult, FleetTask, JobBackup, find_missing, run_fleet
 from respaldo.operations.watch import watch_backup
 from respaldo.units import format_size
 
@@ -47,6 +47,7 @@ def _run_fleet(
     lock = threading.Lock()
     environment = app.find_environment()
     known: Collection[str] = ()
+    repository: Repository | None = None
     if fleet.as_jobs:
         from respaldo.cli.fleet_jobs import plan_jobs
 
@@ -57,7 +58,9 @@ def _run_fleet(
         known = {target.instance for target in repository.targets() if str(target) not in retired}
         plan = partial(_back_up, app, repository, asked, output, lock)
     instances = app.find_instances(environment, every=fleet.every_instance)
-    tasks = list(_tasks(app, environment, _wanted(instances, known, output), plan, output))
+    found: dict[str, Collection[str] | None] = {instance.name: None for instance in instances}
+    tasks = list(_tasks(app, environment, _wanted(instances, known, output), plan, output, found))
+    is_complete = repository is None or _is_complete(output, app, environment, repository, fleet, found)
     if not tasks:
         raise UsageError(_("there is nothing to back up"), hint=_("start a PostgreSQL container, or name one"))
     output.line(environment.name, ngettext("{count} target", "{count} targets", len(tasks)).format(count=len(tasks)))
@@ -81,7 +84,7 @@ def _run_fleet(
             _("{count} of {all} failed: {names}").format(count=len(failed), all=len(results), names=", ".join(failed)),
             hint=_("the table says why; the others are committed"),
         )
-    if any(made.failures for result in results if (made := result.backup or result.job)):
+    if not is_complete or any(made.failures for result in results if (made := result.backup or result.job)):
         raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
 
@@ -98,6 +101,29 @@ def _wanted(instances: Sequence[Instance], known: Collection[str], output: Outpu
     return kept
 
 
+def _is_complete(
+    output: Output,
+    app: App,
+    environment: Environment,
+    repository: Repository,
+    fleet: FleetFlags,
+    found: Mapping[str, Collection[str] | None],
+) -> bool:
+    """Warn of each target that was backed up and is not there any more, where all are meant; return False then."""
+    settings = app.settings
+    if not fleet.every_instance or settings.names_an_instance:
+        return True
+    sees_all = environment.name == "docker" or (environment.name == "kubernetes" and settings.all_namespaces)
+    retired = settings.retired or ()
+    missing = find_missing(repository, environment.name, found, sees_all=sees_all, retired=retired)
+    for target in missing:
+        output.warn(_("{target} has backups here, and is not there any more").format(target=target))
+    if missing:
+        names = ",".join([*retired, *map(str, missing)])
+        output.hint(_("if nobody expects a backup of it any more: RESPALDO_RETIRED={names}").format(names=names))
+    return not missing
+
+
 def _leave_out(output: Output, name: str, reason: str) -> None:
     output.line("", _("{name} is left out: {reason}").format(name=name, reason=reason))
 
@@ -108,9 +134,10 @@ def _tasks(
     instances: Sequence[Instance],
     back_up: Callable[[Server, str], FleetBackup | JobBackup],
     output: Output,
+    found: dict[str, Collection[str] | None],
 ) -> Iterator[FleetTask]:
     """Yield a task for each database of each instance; one that fails where an instance cannot even be asked. Of
-    replicas one is read."""
+    replicas one is read. ``found``: is given the databases of each that was asked."""
     from respaldo.operations.members import one_of_each
 
     servers: list[Server] = []
@@ -131,6 +158,7 @@ def _tasks(
         except RespaldoError as error:
             yield FleetTask(instance=instance.name, database="*", run=partial(_fail, error))
             continue
+        found[instance.name] = databases
         for database, reason in databases.items():
             if reason:
                 _leave_out(output, f"{instance.name}/{database}", reason)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from respaldo.errors import RespaldoError
 from respaldo.operations.anomalies import Anomaly
-from respaldo.repository.records import Manifest
+from respaldo.repository.records import Manifest, TargetPath
+from respaldo.repository.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +86,25 @@ def run_fleet(
         return list(pool.map(run, list(tasks)))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def find_missing(
+    repository: Repository,
+    environment: str,
+    found: Mapping[str, Collection[str] | None],
+    *,
+    sees_all: bool,
+    retired: Collection[str],
+) -> list[TargetPath]:
+    """Return the targets that were backed up in an environment and are not there any more; not ``postgres``, which is
+    left out where it is empty. ``found``: the databases of each instance, None where they were not asked for;
+    ``sees_all``: an instance that was not found is none."""
+    missing = []
+    for target in repository.targets():
+        databases = found.get(target.instance, () if sees_all else None)
+        if databases is None or target.database in {*databases, "postgres"} or str(target) in retired:
+            continue
+        manifests = repository.backups(target).manifests
+        if manifests and manifests[-1].environment == environment:
+            missing.append(target)
+    return missing
