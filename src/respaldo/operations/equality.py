@@ -40,8 +40,8 @@ def _differences(server: Server, reader: BackupReader) -> Iterator[str]:
     yield from _compare_definitions(stored, live_definitions(server))
     yield from _compare_statements(count_statements(_stored_statements(reader)), live_statements(server))
     with server.open_session() as session:
-        stored = reader.read_object(DATABASE).decode(errors="surrogateescape")
-        if not are_same_settings(stored, read_settings_script(session)):
+        settings = reader.read_object(DATABASE).decode(errors="surrogateescape")
+        if not are_same_settings(settings, read_settings_script(session)):
             yield _("the database's own settings, comment or privileges differ")
         for row in session.query(_INVALID):
             yield _("index {name} is not valid").format(name=row["name"])
