@@ -10,7 +10,9 @@ from respaldo.operations.loading import Loading
 from respaldo.operations.verifying import compare_rows
 from respaldo.postgres.database import Creation
 from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
 from respaldo.postgres.snapshot import restore_settings
+from respaldo.postgres.standstill import read_standstill
 from respaldo.postgres.tables import list_tables
 from respaldo.repository.reader import BackupReader
 
@@ -24,10 +26,21 @@ def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: i
     that are missing or hold rows, before anything is loaded; a failure later leaves the tables empty.
     """
     keys = list(dict.fromkeys(table_of(series) for series in reader.series if series.head))
-    _require_empty(server, database, keys)
     encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
-    preamble = restore_settings(encoding) + "SET LOCAL session_replication_role = replica;\n"
-    loading = Loading(server, reader, database, preamble=preamble, listen=listen, is_one_transaction=True)
+    with server.open_session(database) as session:
+        # Names are those of the backup: in the database's own encoding.
+        session.execute(restore_settings(encoding))
+        _require_empty(session, database, keys)
+        off, back = read_standstill(session, keys)
+    loading = Loading(
+        server,
+        reader,
+        database,
+        preamble=f"{restore_settings(encoding)}SET LOCAL session_replication_role = replica;\n{off}",
+        listen=listen,
+        is_one_transaction=True,
+        ending=back,
+    )
     sums = loading.run(reader.segments)
     listen(PhaseStarted(phase=_("comparing every row")))
     return compare_rows(
@@ -40,13 +53,10 @@ def restore_rows(server: Server, reader: BackupReader, database: str, *, jobs: i
     )
 
 
-def _require_empty(server: Server, database: str, keys: list[str]) -> None:
-    with server.open_session(database) as session:
-        there = {table.qualified for table in list_tables(session)}
-        missing = [key for key in keys if key not in there]
-        filled = [
-            key for key in keys if key in there and session.value(f"SELECT EXISTS (SELECT FROM {key}) AS has_rows")
-        ]
+def _require_empty(session: Session, database: str, keys: list[str]) -> None:
+    there = {table.qualified for table in list_tables(session)}
+    missing = [key for key in keys if key not in there]
+    filled = [key for key in keys if key in there and session.value(f"SELECT EXISTS (SELECT FROM {key}) AS has_rows")]
     if missing:
         raise PostgresError(
             _("{database} lacks tables: {names}").format(database=database, names=", ".join(missing[:_SHOWN])),

@@ -27,8 +27,8 @@ _FROM = " FROM stdin;\n"
 
 
 class Loading:
-    """One load. ``head_of`` gives the text before a series' rows; ``is_one_transaction``: all of it or nothing. Used
-    once.
+    """One load. ``head_of`` gives the text before a series' rows; ``is_one_transaction``: all of it or nothing;
+    ``ending``: what each transaction runs before its commit. Used once.
 
     ``in_order``: tables that this run made, and that nobody else touches. Each is loaded by one transaction that
     empties it first: then PostgreSQL looks for room nowhere but at its end (hio.c, HEAP_INSERT_SKIP_FSM), so that the
@@ -46,6 +46,7 @@ class Loading:
         listen: Listener,
         head_of: Callable[[Series], str] = lambda series: series.head,
         is_one_transaction: bool = False,
+        ending: str = "",
         in_order: Collection[str] = (),
         jobs: int = 1,
     ) -> None:
@@ -56,6 +57,7 @@ class Loading:
         self._listener = listen
         self._head_of = head_of
         self._is_one_transaction = is_one_transaction
+        self._ending = ending.encode(errors="surrogateescape")
         self._in_order = {n for n, series in enumerate(reader.series) if series.head and table_of(series) in in_order}
         self._jobs = jobs
         self._lock = threading.Lock()
@@ -97,6 +99,7 @@ class Loading:
                     self.stretches[table_of(self._reader.series[task[0].series])] = stretches
                 else:
                     self._send(stream, task)
+                    stream.send_text(self._ending)
                     stream.commit()
             finally:
                 workers.done_with(stream)

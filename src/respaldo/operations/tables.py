@@ -19,6 +19,7 @@ from respaldo.postgres.identifiers import qualify, quote_identifier, quote_liter
 from respaldo.postgres.server import Server
 from respaldo.postgres.session import Session
 from respaldo.postgres.snapshot import restore_settings
+from respaldo.postgres.standstill import read_standstill
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Series
 
@@ -205,12 +206,15 @@ def _replace(server: Server, database: str, names: dict[str, str]) -> None:
         references = [row for key in names for row in session.query(_REFERENCES.format(table=quote_literal(key)))]
         # Triggers and foreign keys stand still: a cascade would empty other tables.
         session.execute("BEGIN;\nSET LOCAL session_replication_role = replica;\nSET LOCAL lock_timeout = '30s';")
+        kind = "SELECT relkind FROM pg_catalog.pg_class WHERE oid = {}::pg_catalog.regclass"
+        live = {key: key if session.value(kind.format(quote_literal(key))) == "p" else f"ONLY {key}" for key in names}
+        session.execute("\n".join(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;" for table in live.values()))
+        off, back = read_standstill(session, names)
+        session.execute(off)
         for key, name in names.items():
             columns = ", ".join(quote_identifier(column) for column in _columns(session, key, name))
-            kind = f"SELECT relkind FROM pg_catalog.pg_class WHERE oid = {quote_literal(key)}::pg_catalog.regclass"
-            only = "" if session.value(kind) == "p" else "ONLY "
             session.execute(
-                f"LOCK TABLE {only}{key} IN ACCESS EXCLUSIVE MODE;\nDELETE FROM {only}{key};\n"
+                f"DELETE FROM {live[key]};\n"
                 f"INSERT INTO {key} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM ONLY {name};\n"
                 f"DROP TABLE {name};"
             )
@@ -230,7 +234,7 @@ def _replace(server: Server, database: str, names: dict[str, str]) -> None:
                 )
         for key in names:
             _advance_sequences(session, key)
-        session.execute("COMMIT;")
+        session.execute(f"{back}COMMIT;")
 
 
 def _advance_sequences(session: Session, table: str) -> None:

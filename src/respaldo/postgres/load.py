@@ -55,7 +55,7 @@ class LoadStream:
         self._end = (f"\\unrestrict {key}\n" if restricts else "") + ("COMMIT;\n" if begins else "")
         self.failed_line: int | None = None
         start = (f"\\restrict {key}\n" if restricts else "") + ("BEGIN;" if begins else "")
-        self.send_text(f"{start}{preamble}".encode())
+        self.send_text(f"{start}{preamble}".encode(errors="surrogateescape"))
 
     def __enter__(self) -> Self:
         return self
