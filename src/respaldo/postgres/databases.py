@@ -24,6 +24,8 @@ _LOCK_SPACE = 0x7265_7370
 _PAUSE_S = 0.1
 # How long both databases may stand renamed but not committed.
 _UNDECIDED = "10s"
+# There is one of that name, or another transaction that gave it was waited for.
+_TAKEN = {"42P04", "23505"}
 
 
 def database_names(server: Server) -> list[str]:
@@ -108,6 +110,9 @@ def exchange(server: Server, renaming: Session, *, new: str, live: str, old: str
         try:
             _rename(renaming, ending, statements, (new, live))
         except PostgresError as error:
+            if old is None and error.sqlstate in _TAKEN:
+                taken = _("the database {name} exists already").format(name=live)
+                raise PostgresError(taken, hint=_("choose another name with --to")) from error
             raise PostgresError(
                 _("{database} could not be given its name: {reason}").format(database=live, reason=error.message),
                 hint=error.hint or _("end the sessions and prepared transactions in it, and try again"),

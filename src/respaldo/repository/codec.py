@@ -67,7 +67,7 @@ class FrameReader:
             try:
                 piece = self._frame.decompress(data, max_length=PIECE_BYTES)
             except zstd.ZstdError as error:
-                raise CodecError(str(error)) from error
+                raise CodecError(_("the compressed stream is damaged: {error}").format(error=error)) from error
             data = b""
             self.raw_size += len(piece)
             if self._limit is not None and self.raw_size > self._limit:

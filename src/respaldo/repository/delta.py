@@ -80,7 +80,7 @@ def decode_delta(delta: bytes, prefix: bytes, raw_size: int) -> bytes:
         # One byte more than expected: a bomb stops there, and a frame with an empty text still reaches its end.
         text = frame.decompress(delta, max_length=raw_size + 1)
     except zstd.ZstdError as error:
-        raise CodecError(str(error)) from error
+        raise CodecError(_("the compressed stream is damaged: {error}").format(error=error)) from error
     if not frame.eof or frame.unused_data or len(text) != raw_size:
         raise CodecError(_("the delta is not one whole frame of {size} bytes").format(size=raw_size))
     return text
