@@ -99,7 +99,9 @@ def test_tables_are_restored_beside_and_over_the_live_ones(trip: RoundTrip) -> N
     was = rows(trip)
     tables = [word for table in TABLES if "parent" not in table for word in ("--table", table)]
     words = ("restore", "second", *tables, "--container", trip.server.name)
-    for one in json.loads(run(trip, *words).out):
+    beside = json.loads(run(trip, *words).out)
+    assert rows(trip) == was
+    for one in beside:
         if one["table"] != '"public"."by_size"':
             assert rows(trip, tables=[f"ONLY {one['restored_as']}"]) == rows(trip, tables=[f"ONLY {one['table']}"])
         trip.source.psql(f"DROP TABLE {one['restored_as']}")

@@ -42,6 +42,11 @@ SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(s.reln
    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {table}::pg_catalog.regclass
    AND a.atttypid IN ('int2'::pg_catalog.regtype, 'int4'::pg_catalog.regtype, 'int8'::pg_catalog.regtype)"""
 
+_PARENTS = """
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS parent FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class c ON c.oid = i.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE i.inhrelid = {table}::pg_catalog.regclass"""
+
 _REFERENCES = """
 SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS child,
        pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname) AS parent,
@@ -179,6 +184,9 @@ def _define(server: Server, database: str, schema: bytes, names: dict[str, str])
             to = name.replace("\\", "\\\\")
             renamed = [live.sub(to, _PARTITIONED.sub("", _SEQUENCE_NAME.sub("", text))) for text in statements]
             session.execute("\n".join(renamed))
+            # Its rows must not be the live parents' too; it keeps their columns.
+            parents = list(session.query(_PARENTS.format(table=quote_literal(name))))
+            session.execute("\n".join(f"ALTER TABLE {name} NO INHERIT {row['parent']};" for row in parents))
 
 
 def _mention(key: str) -> re.Pattern[str]:
