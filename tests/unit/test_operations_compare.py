@@ -170,9 +170,9 @@ def test_column_added_is_left_out_of_the_rows_comparison(backups: Repositories) 
 
 
 def test_owner_is_an_alteration_and_order_is_none(backups: Repositories) -> None:
-    a, b = entry("a", "VIEW", "CREATE VIEW a"), entry("b; x", "VIEW", "CREATE VIEW b")
+    a, b = entry("a", "VIEW", "CREATE VIEW a;"), entry("b; x", "VIEW", "CREATE VIEW b;")
     backups.write("old", {}, a + b)
-    backups.write("new", {}, entry("b; x", "VIEW", "CREATE VIEW b", owner="ana") + a)
+    backups.write("new", {}, entry("b; x", "VIEW", "CREATE VIEW b;", owner="ana") + a)
     schema = backups.compare().schema
     assert schema is not None
     assert (schema.added, schema.removed) == ((), ())

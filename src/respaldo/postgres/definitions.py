@@ -12,12 +12,13 @@ from respaldo.postgres.archive import section_script
 from respaldo.postgres.copytext import Statements, split_script
 from respaldo.postgres.dump import dump_data, dump_schema
 from respaldo.postgres.server import Server
+from respaldo.postgres.statements import split_bare_statements
 from respaldo.postgres.tables import list_tables
 
 _SECTIONS = ("pre-data", "post-data")
 _ENTRY = re.compile(r"^--\n-- (Name: .*)\n--\n", re.MULTILINE)
-# Which objects of one name stand first depends on their oids, which a restore gives anew; so does this remark.
-_VOLATILE = re.compile(r"^(?:--.*|\\(?:un)?restrict .*|SET .*;|SELECT pg_catalog\.set_config.*)?\n", re.MULTILINE)
+# What the session is told before; which objects of one name stand first depends on their oids, and so does this.
+_SESSION = ("SET ", "SELECT pg_catalog.set_config")
 
 _INHERITS = "\nINHERITS ("
 _TITLE = re.compile(
@@ -107,13 +108,21 @@ def count_statements(texts: Iterator[bytes]) -> Counter[bytes]:
 
 
 def _entries(script: str) -> Iterator[tuple[str, str]]:
-    pieces = _ENTRY.split(script)
-    for title, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        statements = _VOLATILE.sub("", body).strip()
-        yield title, _in_any_order(statements) if _INHERITS in statements else statements
+    title = ""
+    body: list[str] = []
+    for before, statement in split_bare_statements(script):
+        for following in _ENTRY.findall(before):
+            if title:
+                yield title, _join(body)
+            title, body = following, []
+        if statement and not statement.startswith(_SESSION):
+            body.append(statement)
+    if title:
+        yield title, _join(body)
 
 
-def _in_any_order(statements: str) -> str:
-    """Return the lines sorted: PostgreSQL puts a column that a parent has too where the parent has it, so that a child
-    that was attached later comes back with its columns in another order."""
-    return "\n".join(sorted(line.removesuffix(",") for line in statements.split("\n")))
+def _join(statements: list[str]) -> str:
+    """Return an object's statements as one text; that of a child with its lines sorted: PostgreSQL puts a column that a
+    parent has too where the parent has it, so that one attached later comes back with its columns in another order."""
+    text = "\n".join(statements)
+    return "\n".join(sorted(line.removesuffix(",") for line in text.split("\n"))) if _INHERITS in text else text

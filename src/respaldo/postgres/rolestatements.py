@@ -10,7 +10,7 @@ from enum import Enum
 from respaldo.errors import PostgresError
 from respaldo.language import _
 from respaldo.postgres.identifiers import quote_identifier
-from respaldo.postgres.statements import split_statements
+from respaldo.postgres.statements import split_bare_statements
 
 _ROLE = r'"((?:[^"]|"")+)"'
 _NAME = r'"(?:[^"]|"")+"'
@@ -33,7 +33,6 @@ class RoleKind(Enum):
 
 
 _PATTERNS = tuple((kind, re.compile(rf"{kind.value};", re.DOTALL)) for kind in RoleKind)
-_BEFORE = re.compile(r"(?:\s|--[^\r\n]*|\\(?:un)?restrict [^\r\n]*)*")
 _OF_ROLES = re.compile(r'(?:CREATE|ALTER|COMMENT ON) ROLE\b|GRANT (?:"|[A-Z, ]+ ON PARAMETER\b)')
 _ITS_PARAMETER = re.compile(rf'[^"]* ON PARAMETER {_ROLE}', re.DOTALL)
 
@@ -88,9 +87,7 @@ def read_role_statements(script: str) -> list[RoleStatement]:
 
 
 def _read(script: str) -> Iterator[RoleStatement]:
-    for text in split_statements(script):
-        before = _BEFORE.match(text)
-        statement = text[before.end() :] if before else text
+    for _before, statement in split_bare_statements(script):
         for kind, pattern in _PATTERNS:
             match = pattern.fullmatch(statement)
             if match:

@@ -24,6 +24,7 @@ QUOTED = (
 _MARK = re.compile(
     rf"{QUOTED}|{IDENTIFIER}|(?P<end>;)|(?P<open>(?<!{_INSIDE})[eE]'|['\"]|/\*|(?<!{_INSIDE})\${_TAG}\$)", re.DOTALL
 )
+_BEFORE = re.compile(r"(?:\s|--[^\r\n]*|\\(?:un)?restrict [^\r\n]*)*")
 
 
 def split_statements(text: str) -> Iterator[str]:
@@ -43,3 +44,12 @@ def split_statements(text: str) -> Iterator[str]:
             yield text[start : mark.end()]
             start = mark.end()
     yield text[start:]
+
+
+def split_bare_statements(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each statement after what stands before it: blank lines, comments, psql's ``\\restrict``; last, what
+    follows the last one, where the statement is empty if that is all there is."""
+    for piece in split_statements(text):
+        before = _BEFORE.match(piece)
+        start = before.end() if before else 0
+        yield piece[:start], piece[start:]
