@@ -32,7 +32,8 @@ INSERT INTO orders (customer, amount) SELECT i, i FROM generate_series(1, 20) i;
 CREATE SCHEMA "Otra Ñ";
 CREATE TABLE "Otra Ñ"."Ta""b'la.x" ("Col ""ñ""" text DEFAULT 'Ta"b''la', b int); INSERT INTO "Otra Ñ"."Ta""b'la.x" VALUES (E'\\.\n', 1);
 CREATE TABLE "customers.old" AS SELECT 7 AS a; CREATE TABLE "a[1]*" AS SELECT 8 AS a; CREATE TABLE a1 AS SELECT 9 AS a;
-CREATE TABLE mentions (v text DEFAULT 'public.mentions', w text CHECK (w <> 'public.mentions')); INSERT INTO mentions (w) VALUES ('x');
+CREATE TABLE mentions (v text DEFAULT 'public.mentions', lines text DEFAULT E'x\n-- y\nSET z;\n\nw',
+  w text CHECK (w <> 'public.mentions')); INSERT INTO mentions (w) VALUES ('x');
 CREATE TABLE parted (id int, at date) PARTITION BY RANGE (at);
 CREATE TABLE parted_2024 PARTITION OF parted FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE TABLE parted_2025 PARTITION OF parted FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
@@ -98,6 +99,15 @@ def test_table_restored_beside_has_the_backup_s_rows_and_leaves_all_else(
         assert backed_up.source.psql(rows.format(name)) == backed_up.source.psql(rows.format(table))
         backed_up.source.psql(f"DROP TABLE {name}")
     assert_description(was, backed_up.server, backed_up.source.name)
+
+
+def test_table_restored_beside_has_a_default_of_several_lines_to_the_letter(backed_up: RoundTrip) -> None:
+    (name,) = names_of(restore(backed_up, "--table", "mentions")).values()
+    default = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adnum = 2 AND adrelid = '{}'::regclass"
+    was, now = (backed_up.source.psql(default.format(one)) for one in ("mentions", name))
+    backed_up.source.psql(f"DROP TABLE {name}")
+    assert "SET z;" in was
+    assert now == was
 
 
 def test_table_whose_partitions_load_through_it_is_restored_as_one_and_over_the_live_one(backed_up: RoundTrip) -> None:

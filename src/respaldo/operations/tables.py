@@ -20,6 +20,7 @@ from respaldo.postgres.server import Server
 from respaldo.postgres.session import Session
 from respaldo.postgres.snapshot import restore_settings
 from respaldo.postgres.standstill import read_standstill
+from respaldo.postgres.statements import split_bare_statements
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Series
 
@@ -196,12 +197,9 @@ def _mention(key: str) -> re.Pattern[str]:
 
 
 def _statements(script: str) -> list[str]:
-    """Return the statements of pg_restore's script; it ends each at a line's end and puts a blank line after it."""
-    pieces = re.split(r"(?<=;)\n\n", script)
-    lines = (
-        "\n".join(line for line in piece.splitlines() if not line.startswith(("--", "\\", "SET "))) for piece in pieces
-    )
-    return [text.strip() for text in lines if text.strip()]
+    """Return the statements of pg_restore's script."""
+    found = (statement for _before, statement in split_bare_statements(script))
+    return [statement for statement in found if statement and not statement.startswith("SET ")]
 
 
 def _is_of_the_live_one(statement: str) -> bool:
