@@ -64,3 +64,18 @@ def test_extensions_row_security_partitions_and_large_objects_are_proven_in_an_i
     respaldo.backup("contents", expect="incremental")
     drill(respaldo, full["name"])
     drill(respaldo, "latest", "--disaster", "table-drop")
+
+
+def test_database_whose_event_trigger_refuses_every_definition_is_proven(
+    respaldo: Respaldo, server: PostgresContainer
+) -> None:
+    server.psql("CREATE DATABASE guarded", "postgres")
+    server.psql(
+        "CREATE TABLE t AS SELECT generate_series(1, 9) AS i; CREATE INDEX ON t (i);"
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql"
+        " AS $$BEGIN RAISE 'no DDL here: %', tg_tag; END$$;"
+        "CREATE EVENT TRIGGER refusing ON ddl_command_start EXECUTE FUNCTION refuse()",
+        "guarded",
+    )
+    respaldo.backup("guarded", expect="full")
+    drill(respaldo, "latest")

@@ -12,6 +12,7 @@ from respaldo.operations.layout import DATABASE, SCHEMA, STATEMENTS
 from respaldo.postgres.database import read_settings_script
 from respaldo.postgres.definitions import count_statements, live_definitions, live_statements, stored_definitions
 from respaldo.postgres.server import Server
+from respaldo.postgres.standstill import settings_without_event_triggers
 from respaldo.postgres.statements import split_statements
 from respaldo.repository.reader import BackupReader
 
@@ -66,8 +67,9 @@ def check_indexes(server: Server) -> Iterator[str]:
     """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it."""
     if not can_check_indexes(server):
         return
+    quiet = settings_without_event_triggers(server)
     with server.open_session() as session:
-        session.execute("CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
+        session.execute(f"{quiet}CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
         indexes = list(session.query(_BTREES))
     try:
         for index in indexes:
@@ -82,7 +84,7 @@ def check_indexes(server: Server) -> Iterator[str]:
                 yield _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
     finally:
         with server.open_session() as session:
-            session.execute("DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;")
+            session.execute(f"{quiet}DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;")
 
 
 def _stored_statements(reader: BackupReader) -> Iterator[bytes]:

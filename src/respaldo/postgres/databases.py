@@ -12,6 +12,7 @@ from respaldo.language import _
 from respaldo.postgres.identifiers import quote_identifier, quote_literal
 from respaldo.postgres.server import Server
 from respaldo.postgres.session import Session
+from respaldo.postgres.standstill import settings_without_event_triggers
 
 RESTORING = "__restoring_"
 """Stands in the name of a database that is being filled; nothing of a person's is called so."""
@@ -54,9 +55,8 @@ def drop_own(server: Server, name: str) -> None:
         subscriptions = [quote_identifier(str(row["subname"])) for row in session.query(select)]
     if subscriptions:
         with server.open_session(name) as session:
-            if server.facts.is_superuser:
-                # No event trigger of the backup's has a say in it.
-                session.execute("SET session_replication_role = replica;")
+            # No event trigger of the backup's has a say in it.
+            session.execute(settings_without_event_triggers(server))
             for subscription in subscriptions:
                 change = f"ALTER SUBSCRIPTION {subscription}"
                 session.execute(
