@@ -44,6 +44,33 @@ def test_restore_into_an_empty_newer_server_brings_roles_and_all(
     assert there.psql(member) == trip.server.psql(f"{member} AND member = '\"{ben}\"'::regrole")
 
 
+@pytest.mark.parametrize("words", [(), ("--map-role", "nobody=nobody")], ids=["archive", "script"])
+def test_restore_into_a_server_without_the_tablespace_puts_all_into_the_database_s_own(
+    words: tuple[str, ...], shared_postgres: Shared, postgres_container: ContainerFactory, round_trip: RoundTrips
+) -> None:
+    there = postgres_container(17)
+    there.exec(["mkdir", "-p", "/tmp/fast"], user="postgres")
+    there.psql("CREATE TABLESPACE fast LOCATION '/tmp/fast'")
+    trip = round_trip(there)
+    trip.load(
+        "CREATE TABLE t (id int) TABLESPACE fast; INSERT INTO t SELECT generate_series(1, 100);"
+        "CREATE INDEX i ON t (id) TABLESPACE fast; CREATE MATERIALIZED VIEW m TABLESPACE fast AS SELECT count(*) FROM t"
+    )
+    trip.respaldo.backup(trip.source.name, "--name", "first")
+    places = "SELECT relname, spcname FROM pg_class JOIN pg_tablespace s ON s.oid = reltablespace WHERE relname IN ('i', 'm', 't') ORDER BY 1"
+    assert there.psql(places, trip.restored("first", *words)) == "i|fast\nm|fast\nt|fast"
+    empty = shared_postgres(18)
+    name = f"{trip.source.name}_moved"
+    ended = trip.respaldo.run("restore", "first", "--to-container", empty.name, "--to", name, "--globals", *words)
+    try:
+        assert ended.status == 0, ended.err
+        assert "fast" in ended.err
+        assert empty.psql("SELECT count(*) FROM t", name) == "100"
+        assert empty.psql(places, name) == ""
+    finally:
+        empty.psql(f'DROP DATABASE IF EXISTS "{name}"', "postgres")
+
+
 def assert_moved(trip: RoundTrip, there: PostgresContainer, name: str) -> None:
     """The tables, sequences, large objects, owners and privileges are those of the source."""
     for query in (

@@ -102,8 +102,11 @@ def _missing(
     tablespaces = sorted(set(requirements.tablespaces) - surroundings.tablespaces)
     if tablespaces:
         yield Problem(
-            message=_("the server lacks tablespaces: {names}").format(names=", ".join(tablespaces)),
+            message=_("the server lacks tablespaces: {names}; all goes to the database's own").format(
+                names=", ".join(tablespaces)
+            ),
             hint=_("create them with CREATE TABLESPACE"),
+            is_warning=True,
         )
 
 

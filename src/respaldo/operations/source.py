@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -68,11 +68,12 @@ class BackupSource:
         encoding = Creation.from_record(self.record).encoding or server.facts.encoding
         listen(PhaseStarted(phase=_("definitions")))
         schema = reader.read_object(SCHEMA)
-        self._define(server, database, schema, "pre-data", jobs=1)
+        options = () if self._has_tablespaces(server) else ("--no-tablespaces",)
+        self._define(server, database, schema, "pre-data", jobs=1, options=options)
 
         def finish(workers: Workers | None = None) -> None:
             listen(PhaseStarted(phase=_("indexes and constraints")))
-            self._define(server, database, schema, "post-data", jobs=jobs, workers=workers)
+            self._define(server, database, schema, "post-data", jobs=jobs, options=options, workers=workers)
 
         rows = 0
         if schema_only:
@@ -86,16 +87,38 @@ class BackupSource:
         apply_settings(server, database, last.encode(errors="surrogateescape"))
         return rows
 
+    def _has_tablespaces(self, server: Server) -> bool:
+        """Tell whether all those that the backup names are there; else everything goes to the database's own."""
+        named = set(Requirements.from_record(self.record).tablespaces)
+        if not named:
+            return True
+        with server.open_session() as session:
+            return named <= {
+                row["name"] for row in session.query("SELECT spcname AS name FROM pg_catalog.pg_tablespace")
+            }
+
     def _define(
-        self, server: Server, database: str, schema: bytes, section: str, *, jobs: int, workers: Workers | None = None
+        self,
+        server: Server,
+        database: str,
+        schema: bytes,
+        section: str,
+        *,
+        jobs: int,
+        options: Sequence[str],
+        workers: Workers | None = None,
     ) -> None:
         """Run one section of the definitions; pg_restore knows no map of roles, so with one its text is run.
         ``workers``: with them it stops, too."""
         closing: Callable[[Closable], None] = workers.closing if workers else lambda thing: None
         if not self._role_map:
-            restore_section(server, database, schema, section, jobs=jobs, started=closing)
+            restore_section(server, database, schema, section, jobs=jobs, options=options, started=closing)
             return
-        text = post_data_script(server, schema) if section == "post-data" else section_script(server, schema, section)
+        text = (
+            post_data_script(server, schema, options)
+            if section == "post-data"
+            else section_script(server, schema, section, options)
+        )
         script = text.decode(errors="surrogateescape")
         with LoadStream(server, database, preamble="") as stream:
             closing(stream)

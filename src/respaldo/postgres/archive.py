@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -135,29 +135,30 @@ def restore_section(
     section: str,
     *,
     jobs: int,
+    options: Sequence[str] = (),
     started: Callable[[Process], None] = lambda process: None,
 ) -> None:
     """Run every statement of one section (``pre-data``, ``post-data``) but event triggers' in a database, with several
     workers.
 
-    ``started`` is given the process, to close it from another thread. Raise PostgresError that lists the statements
-    that failed: one is enough.
+    ``options`` of pg_restore, here and below. ``started`` is given the process, to close it from another thread. Raise
+    PostgresError that lists the statements that failed: one is enough.
     """
-    argv = [server.tools.pg_restore, "--no-password", f"--section={section}", f"--jobs={jobs}"]
+    argv = [server.tools.pg_restore, "--no-password", f"--section={section}", f"--jobs={jobs}", *options]
     argv.append(f"--dbname={conninfo(database)}")
     _run(server, argv, archive, database, started, script=_IN_PASSES if section == "post-data" else _WITH_FILE)
 
 
-def section_script(server: Server, archive: bytes, section: str) -> bytes:
+def section_script(server: Server, archive: bytes, section: str, options: Sequence[str] = ()) -> bytes:
     """Return the SQL text of one section, as pg_restore writes it; event triggers last."""
     if section == "post-data":
-        return _text_of(server, archive, "others events")
-    return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-"], archive, None)
+        return _text_of(server, archive, "others events", options)
+    return _run(server, [server.tools.pg_restore, f"--section={section}", "--file=-", *options], archive, None)
 
 
-def post_data_script(server: Server, archive: bytes) -> bytes:
+def post_data_script(server: Server, archive: bytes, options: Sequence[str] = ()) -> bytes:
     """Return the SQL text of all that comes after the rows, but for event triggers."""
-    return _text_of(server, archive, "others")
+    return _text_of(server, archive, "others", options)
 
 
 def event_trigger_script(server: Server, archive: bytes) -> bytes:
@@ -165,8 +166,8 @@ def event_trigger_script(server: Server, archive: bytes) -> bytes:
     return _text_of(server, archive, "events")
 
 
-def _text_of(server: Server, archive: bytes, lists: str) -> bytes:
-    argv = [server.tools.pg_restore, "--file=-"]
+def _text_of(server: Server, archive: bytes, lists: str, options: Sequence[str] = ()) -> bytes:
+    argv = [server.tools.pg_restore, "--file=-", *options]
     return _run(server, [lists, *argv], archive, None, script=_TEXT_OF)
 
 
