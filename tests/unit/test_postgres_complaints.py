@@ -65,6 +65,13 @@ def test_session_that_a_timeout_ended_says_where_to_raise_it(timeout: str) -> No
     assert "límite de tiempo demasiado corto" in str(error.hint)
 
 
+def test_function_that_is_not_found_without_a_search_path_says_how_to_give_it_one() -> None:
+    error = explain(
+        "psql", b"psql:<stdin>:9: ERROR:  42883: function aux(text) does not exist\nCONTEXT:  COPY t, line 1"
+    )
+    assert "ALTER FUNCTION" in str(error.hint)
+
+
 def test_statements_that_failed_are_told_apart() -> None:
     said = (
         "pg_restore: error: could not execute query: ERROR:  a\nCommand was: CREATE b\n"

@@ -58,11 +58,13 @@ def _complaint(text: str) -> tuple[str, str]:
 def _hint(text: str) -> str | None:
     snapshot_went = _("the session that held the backup's snapshot was ended: the server's log tells why; try again")
     too_short = _("the server, the database or the role sets a timeout that is too short: raise it there")
+    needs_path = _("a function that finds others by search_path needs one of its own: ALTER FUNCTION … SET search_path")
     rules = (
         ("password authentication failed", _("set the right user with --user and its password in RESPALDO_PASSWORD")),
         ("no password supplied", _("set the password in the environment variable RESPALDO_PASSWORD")),
         ('role "', _("choose a role that exists with --user")) if "does not exist" in text else ("\0", ""),
         ('database "', _("choose a database that exists with --database")) if "does not exist" in text else ("\0", ""),
+        ("function ", needs_path) if "does not exist" in text else ("\0", ""),
         ("unsupported startup parameter", _("a connection pooler stands there: connect to the server itself")),
         ('snapshot "', snapshot_went),
         ("invalid snapshot", snapshot_went),
