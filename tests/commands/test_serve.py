@@ -105,7 +105,7 @@ def test_run_that_is_killed_is_noted_and_told_and_others_go_on(tmp_path: Path, i
     assert "schedule long" in told
 
 
-def test_repository_that_is_gone_is_told_at_once_and_none_is_begun_in_its_place(tmp_path: Path, inbox: Inbox) -> None:
+def test_repository_that_is_gone_is_told_and_none_is_begun_in_its_place(tmp_path: Path, inbox: Inbox) -> None:
     write_backups(tmp_path / "copies", 1)
     write_backups(tmp_path / "other", 1)
     declared = ["--schedule", "often: * * * * * backup --container x"]

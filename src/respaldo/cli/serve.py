@@ -42,6 +42,7 @@ LIVE_WITHIN_S: Final = 120.0
 LOCK: Final = f"{METADATA}/serve.lock"
 WATCH_EVERY_S: Final = 900.0
 _PAUSE_S: Final = 5.0
+_TOLD_AT: Final = 3
 _EVERY_MINUTE_FIELDS: Final = 5
 
 
@@ -126,7 +127,7 @@ def _serve(daemon: _Daemon, address: tuple[str, int] | None, grace_s: float) -> 
 @dataclass(slots=True, kw_only=True)
 class _Daemon:
     """The loop, and what it tells of itself to the threads of the health server. ``uid``: the repository's, when this
-    started; ``untold``: failures that nobody has told yet."""
+    started; ``untold``: failures that nobody has told yet; ``failing``: how many looks in a row failed."""
 
     app: App
     output: Output
@@ -137,6 +138,7 @@ class _Daemon:
     scheduler: Scheduler = field(init=False)
     looked_s: float = field(init=False)
     problem: str | None = None
+    failing: int = 0
     complained: tuple[str, date] | None = None
     watched_s: float | None = None
     watching: threading.Thread | None = None
@@ -162,7 +164,7 @@ class _Daemon:
                 self._require_repository()
                 schedules = self._schedules()
                 wait_s = self.scheduler.step(schedules)
-                self.problem = None
+                self.problem, self.failing = None, 0
             except RespaldoError as error:
                 self._complain(error)
                 wait_s = _PAUSE_S
@@ -246,9 +248,10 @@ class _Daemon:
         if error.message != self.problem:
             self.output.warn(error.message)
         self.problem = error.message
-        # What lasts is told each day.
+        self.failing += 1
+        # What lasts is told, each day; what a disk does once is not.
         told = (error.message, self.app.clock.now().astimezone(self.app.settings.zone).date())
-        if told != self.complained:
+        if self.failing >= _TOLD_AT and told != self.complained:
             self.complained = told
             self.untold.append(_Failure("respaldo serve", (), error))
 
