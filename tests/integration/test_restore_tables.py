@@ -130,6 +130,24 @@ def test_table_that_is_not_there_is_wrong_use_and_names_those_that_are(backed_up
     assert "public.customers" in ended.err
 
 
+def test_table_whose_name_is_in_no_utf_8_is_refused_with_the_way_out(
+    shared_postgres: Shared, round_trip: RoundTrips
+) -> None:
+    trip = round_trip(shared_postgres(17), options="ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    trip.load(
+        'SET client_encoding = UTF8; CREATE TABLE "año" AS SELECT 1 AS a; CREATE TABLE plain AS SELECT text \'ñandú\' AS "niño"'
+    )
+    trip.respaldo.backup(trip.source.name, "--name", "first")
+    unknown = restore(trip, "--table", "none")
+    assert "plain" in unknown.err
+    assert "\\udc" not in unknown.err
+    ended = restore(trip, "--table", "a?o")
+    assert ended.status == 2
+    assert "--to" in ended.err
+    (name,) = names_of(restore(trip, "--table", "plain")).values()
+    assert trip.source.psql(f"SELECT md5(t::text) = (SELECT md5(p::text) FROM plain p) FROM {name} t") == "t"
+
+
 def test_table_over_the_live_one_brings_rows_and_numbers_back(backed_up: RoundTrip) -> None:
     was = describe(backed_up.server, backed_up.source.name)
     backed_up.source.psql(

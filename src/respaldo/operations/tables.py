@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from respaldo.clock import Clock
@@ -78,20 +79,32 @@ class RestoredTable:
 def choose_tables(reader: BackupReader, patterns: Sequence[str]) -> list[Series]:
     """Return the series of the tables that match: ``name``, ``schema.name``, with ``*`` and ``?``.
 
-    Raise UsageError for a pattern that matches none, with the tables that are nearest to it.
+    Raise UsageError for a pattern that matches none, with the tables that there are, and for a table whose name is not
+    in UTF-8: no program inside could be told it.
     """
     tables = [(unqualify(series.key), series) for series in reader.series if series.head]
     chosen: dict[str, Series] = {}
     for pattern in patterns:
         matches = {series.key: series for names, series in tables if _is_meant(names, pattern)}
         if not matches:
-            shown = sorted(".".join(names) for names, _series in tables)[:20]
+            shown = sorted(_shown(".".join(names)) for names, _series in tables)[:20]
             raise UsageError(
                 _("the backup {name} has no table {pattern}").format(name=reader.manifest.name, pattern=pattern),
                 hint=_("it has: {names}").format(names=", ".join(shown) or _("none")),
             )
         chosen.update(matches)
+    for key in chosen:
+        if _shown(key) != key:
+            raise UsageError(
+                _("{table} cannot be restored alone: its name is not in UTF-8").format(table=_shown(key)),
+                hint=_("restore the whole backup beside it: --to NEW"),
+            )
     return list(chosen.values())
+
+
+def _shown(name: str) -> str:
+    """Return a name as it can be written anywhere."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _is_meant(names: tuple[str, str], pattern: str) -> bool:
@@ -124,7 +137,7 @@ def restore_tables(
     encoding = Creation.from_record(reader.manifest.server).encoding or server.facts.encoding
     try:
         listen(PhaseStarted(phase=_("definitions")))
-        _define(server, database, reader.read_object(SCHEMA), names)
+        _define(server, database, encoding, reader.read_object(SCHEMA), names)
         loading = Loading(
             server,
             reader,
@@ -139,9 +152,9 @@ def restore_tables(
         columns = {name: loading.columns[table] for table, name in names.items()}
         compare_rows(server, database, sums, columns=columns, encoding=encoding, jobs=jobs)
         if over:
-            _replace(server, database, names)
+            _replace(server, database, encoding, names)
     except BaseException:
-        _drop(server, database, names, listen)
+        _drop(server, database, encoding, names, listen)
         raise
     return [
         RestoredTable(table=key, restored_as=key if over else name, rows=sums[name].rows) for key, name in names.items()
@@ -170,9 +183,17 @@ def _no_definition(table: str) -> PostgresError:
     )
 
 
-def _define(server: Server, database: str, schema: bytes, names: dict[str, str]) -> None:
-    """Create the tables under their new names: columns and defaults, without what belongs to the live ones."""
+@contextmanager
+def _open_session(server: Server, database: str, encoding: str) -> Iterator[Session]:
+    """Open a session that takes and gives text as the backup holds it, in the database's own encoding."""
     with server.open_session(database) as session:
+        session.execute(f"SET client_encoding = {quote_literal(encoding)};")
+        yield session
+
+
+def _define(server: Server, database: str, encoding: str, schema: bytes, names: dict[str, str]) -> None:
+    """Create the tables under their new names: columns and defaults, without what belongs to the live ones."""
+    with _open_session(server, database, encoding) as session:
         session.execute(
             "SET standard_conforming_strings = on;\nSELECT pg_catalog.set_config('search_path', '', false);"
         )
@@ -206,9 +227,9 @@ def _is_of_the_live_one(statement: str) -> bool:
     return "ATTACH PARTITION" in statement or "set_config" in statement or " OWNED BY " in statement
 
 
-def _replace(server: Server, database: str, names: dict[str, str]) -> None:
+def _replace(server: Server, database: str, encoding: str, names: dict[str, str]) -> None:
     """Exchange the rows of the live tables for the restored ones, all in one transaction."""
-    with server.open_session(database) as session:
+    with _open_session(server, database, encoding) as session:
         references = [row for key in names for row in session.query(_REFERENCES.format(table=quote_literal(key)))]
         # Triggers and foreign keys stand still: a cascade would empty other tables.
         session.execute("BEGIN;\nSET LOCAL session_replication_role = replica;\nSET LOCAL lock_timeout = '30s';")
@@ -271,10 +292,10 @@ def _columns(session: Session, live: str, restored: str) -> list[str]:
     return columns
 
 
-def _drop(server: Server, database: str, names: dict[str, str], listen: Listener) -> None:
+def _drop(server: Server, database: str, encoding: str, names: dict[str, str], listen: Listener) -> None:
     """Drop the restored tables while another error is on its way; where that fails too, say what is left."""
     try:
-        with server.open_session(database) as session:
+        with _open_session(server, database, encoding) as session:
             session.execute("\n".join(f"DROP TABLE IF EXISTS {name};" for name in names.values()))
     except RespaldoError as error:
         left = _("{names} may be left: {reason}")
