@@ -13,7 +13,7 @@ from respaldo.errors import PostgresError
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.server import connect
 from tests.conftest import ContainerFactory
-from tests.integration.conftest import RoundTrips
+from tests.integration.conftest import MAJORS, RoundTrips
 from tests.rig.containers import PostgresContainer
 
 # Each is a line's end to somebody.
@@ -54,9 +54,11 @@ PARAMETERS_NOW = (
     "SELECT parname, a.grantee::regrole, a.privilege_type, a.is_grantable FROM pg_parameter_acl, aclexplode(paracl) a"
     " WHERE a.grantee <> 10 ORDER BY 1, 2, 3"
 )
+ENDS = (MAJORS[0], MAJORS[-1])
 SUPERUSERS = "SELECT count(*) FROM pg_roles WHERE rolname <> 'postgres' AND pg_has_role(oid, 'postgres', 'MEMBER')"
 
 
+@pytest.mark.parametrize("server", ENDS, indirect=True)
 def test_text_of_a_role_that_exists_is_not_run(server: PostgresContainer, round_trip: RoundTrips) -> None:
     trip = round_trip(server)
     trip.load(
@@ -125,6 +127,7 @@ def test_roles_with_privileges_on_parameters_are_dropped_where_the_restore_fails
     assert there.psql("SELECT rolname FROM pg_roles WHERE oid > 16383") == ""
 
 
+@pytest.mark.parametrize("server", ENDS, indirect=True)
 def test_statement_that_is_not_closed_is_refused_and_waits_for_nothing(server: PostgresContainer) -> None:
     environment = DockerEnvironment()
     instance = choose(environment, InstanceQuery(name=server.name))

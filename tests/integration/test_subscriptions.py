@@ -26,10 +26,10 @@ LEFT = "shop__restoring_20260102_030405"
 DATABASES = "SELECT datname FROM pg_database ORDER BY 1"
 
 
-@pytest.fixture(scope="module", params=[13, 18])
-def server(request: pytest.FixtureRequest, docker_engine: None) -> Iterator[PostgresContainer]:
+@pytest.fixture(scope="module")
+def server(docker_engine: None) -> Iterator[PostgresContainer]:
     """A server with a database that publishes, one that subscribes, and one that has nothing to do with either."""
-    image = f"postgres:{request.param}"
+    image = "postgres:18"
     require(image, None if engine.has_image(image) else "no such image")
     container = start_postgres(image, args=("-c", "wal_level=logical", "-c", "max_prepared_transactions=5"))
     try:
