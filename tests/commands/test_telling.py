@@ -285,7 +285,7 @@ def test_the_daemon_waits_for_no_channel(tmp_path: Path) -> None:
             connection, _address = listening.accept()  # and nothing is ever said
             with connection:
                 daemon.terminate()
-                assert daemon.wait(timeout=5) == 0
+                assert daemon.wait(timeout=8) == 0
         finally:
             daemon.kill()
             daemon.wait()

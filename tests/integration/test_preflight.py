@@ -78,7 +78,7 @@ def test_restore_that_cannot_be_names_all_that_is_wrong_at_once(trip: RoundTrip)
     was = describe(server, trip.source.name)
     ended = restore(trip, "--user", "weak")
     trip.load("ROLLBACK PREPARED 'p'; SELECT pg_drop_replication_slot('slot_x'); DROP ROLE weak")
-    check_refused(trip, ended, "gone 1.2", "gone_role", "space", "slot_x", "weak", "--globals", " 1 ", "postgres")
+    check_refused(trip, ended, "gone 1.2", "gone_role", "slot_x", "weak", "--globals", " 1 ", "postgres")
     assert_description(was, server, trip.source.name)
 
 

@@ -43,6 +43,7 @@ LOCK: Final = f"{METADATA}/serve.lock"
 WATCH_EVERY_S: Final = 900.0
 _PAUSE_S: Final = 5.0
 _TOLD_AT: Final = 3
+_LAST_WORD_S: Final = 3.0
 _EVERY_MINUTE_FIELDS: Final = 5
 
 
@@ -113,6 +114,8 @@ def _serve(daemon: _Daemon, address: tuple[str, int] | None, grace_s: float) -> 
             daemon.serve()
             daemon.output.line(_("stopping"), ", ".join(one.schedule.name for one in daemon.scheduler.active))
             has_ended = daemon.scheduler.stop(_wait, grace_s)
+            if daemon.watching is not None:
+                daemon.watching.join(_LAST_WORD_S)
             daemon.tell()
     finally:
         if server is not None:
