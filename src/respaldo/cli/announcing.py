@@ -38,7 +38,6 @@ class Announcing:
         self._begun_s = app.clock.monotonic_s()
         self._outcomes: list[Outcome] = []
         self._lost = 0
-        self._is_unkept = False
         self.target = ""
         """Of whom the run is, as soon as that is known."""
 
@@ -86,7 +85,7 @@ class Announcing:
         """Say, where there is a reason, that a result could not be kept: it counts all the same, and ends in exit 3."""
         if reason:
             self.warn(_("the result could not be kept beside the backups: {reason}").format(reason=reason))
-            self._is_unkept = True
+            self._lost += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -103,7 +102,7 @@ class Announcing:
         if self._outcomes and not is_known and not announcer.is_idle:
             self._say(announcer.tell(self._outcomes))
         self._lost += not write_metrics_file(self._output, self._app)
-        if (self._lost or self._is_unkept) and error is None:
+        if self._lost and error is None:
             raise click.exceptions.Exit(DONE_WITH_WARNINGS)
 
     def _say(self, deliveries: Sequence[Delivery]) -> None:
