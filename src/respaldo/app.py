@@ -93,9 +93,9 @@ class App:
 
     def reconnect(self, server: Server, database: str) -> Server:
         """Return the same server as seen from another of its databases."""
-        from respaldo.postgres.server import connect
+        from respaldo.postgres.server import reconnect
 
-        return connect(server.runner, self.connection_overrides(database))
+        return reconnect(server, self.connection_overrides(database))
 
     def open_source(self, server: Server, chosen: Manifest | Path, role_map: Mapping[str, str] | None = None) -> Source:
         """Open what is to be restored; a dump file is read to its end first."""

@@ -16,7 +16,7 @@ from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.databases import database_names
 from respaldo.postgres.identifiers import quote_literal
 from respaldo.postgres.rowstream import RowStream
-from respaldo.postgres.server import Server, connect
+from respaldo.postgres.server import Server, reconnect
 from respaldo.repository.reader import BackupReader
 
 _LARGEST = """
@@ -131,15 +131,14 @@ def _sum(server: Server, table: str) -> tuple[int, int]:
 
 def _damage_index(sandbox: Sandbox, server: Server, await_server: Callable[[Sandbox], Server]) -> bool:
     """Overwrite the middle of the largest index's file with noise, and see that it is noticed."""
-    if not can_check_indexes(server):
-        raise InconclusiveError(_("the image has no amcheck: nothing would notice a damaged index"))
     with server.open_session() as session:
+        if not can_check_indexes(server, session):
+            raise InconclusiveError(_("the image has no amcheck: nothing would notice a damaged index"))
         session.execute("CHECKPOINT;")
         found = [str(row["path"]) for row in session.query(_INDEX_FILE)]
     if not found:
         return True
     damage = 'dd if=/dev/urandom of="$1" bs=8192 seek=1 count=1 conv=notrunc 2>/dev/null'
     sandbox.restart(meanwhile=["sh", "-c", damage, "sh", found[0]])
-    again = await_server(sandbox)
-    damaged = connect(again.runner, ConnectionOverrides(database=server.connection.database))
+    damaged = reconnect(await_server(sandbox), ConnectionOverrides(database=server.connection.database))
     return any(True for _finding in check_indexes(damaged))

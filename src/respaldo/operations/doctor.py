@@ -12,7 +12,7 @@ from typing import Any
 from respaldo.counting import count_tables
 from respaldo.errors import PostgresError, StorageError
 from respaldo.language import _, ngettext
-from respaldo.operations.proofs import is_ahead, newest_proofs
+from respaldo.operations.proofs import is_ahead, newest_proofs, of_known_age
 from respaldo.postgres.databases import RESTORING
 from respaldo.postgres.server import Server
 from respaldo.postgres.tables import list_tables, require_readable
@@ -205,7 +205,7 @@ def _backups(
 
 def _age(manifests: Sequence[Manifest], *, now: datetime, objective: timedelta) -> Iterator[Symptom]:
     ahead = [one.name for one in manifests if is_ahead(one, now)]
-    newest = next((one for one in reversed(manifests) if one.name not in ahead), None)
+    newest = next(of_known_age(manifests, now), None)
     age = None if newest is None else now - newest.started
     if newest is not None and age is not None:
         yield Symptom(

@@ -31,7 +31,7 @@ from respaldo.operations.roles import restore_roles
 from respaldo.operations.source import BackupSource
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.databases import drop_own
-from respaldo.postgres.server import Server, connect
+from respaldo.postgres.server import Server, connect, reconnect
 from respaldo.repository.codec import decompress
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.reader import BackupReader
@@ -255,4 +255,4 @@ def _recover(
         if problems:
             raise InconclusiveError("; ".join(problem.message for problem in problems))
         execute_restore(server, source, plan, listen=listen)
-        return connect(server.runner, ConnectionOverrides(database=DATABASE))
+        return reconnect(server, ConnectionOverrides(database=DATABASE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from respaldo.errors import PostgresError
 from respaldo.language import _
@@ -12,6 +13,7 @@ from respaldo.operations.layout import DATABASE, SCHEMA, STATEMENTS
 from respaldo.postgres.database import read_settings_script
 from respaldo.postgres.definitions import count_statements, live_definitions, live_statements, stored_definitions
 from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
 from respaldo.postgres.standstill import settings_without_event_triggers
 from respaldo.postgres.statements import split_statements
 from respaldo.repository.reader import BackupReader
@@ -56,35 +58,40 @@ def are_same_settings(one: str, other: str) -> bool:
     return first == second
 
 
-def can_check_indexes(server: Server) -> bool:
+def can_check_indexes(server: Server, session: Session) -> bool:
     """Tell whether the image has ``amcheck`` and this role may use it."""
     available = "SELECT count(*) AS n FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
-    with server.open_session() as session:
-        return server.facts.is_superuser and bool(session.value(available))
+    return server.facts.is_superuser and bool(session.value(available))
 
 
 def check_indexes(server: Server) -> Iterator[str]:
     """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it."""
-    if not can_check_indexes(server):
-        return
     quiet = settings_without_event_triggers(server)
     with server.open_session() as session:
+        if not can_check_indexes(server, session):
+            return
         session.execute(f"{quiet}CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
-        indexes = list(session.query(_BTREES))
+        unchecked = iter(list(session.query(_BTREES)))
     try:
-        for index in indexes:
-            try:
-                with server.open_session() as session:
-                    session.execute(
-                        f"SELECT respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true);"
-                    )
-            except PostgresError as error:
-                if error.tells_of_server:
-                    raise
-                yield _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
+        while (damaged := _find_damaged(server, unchecked)) is not None:
+            yield damaged
     finally:
         with server.open_session() as session:
             session.execute(f"{quiet}DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;")
+
+
+def _find_damaged(server: Server, unchecked: Iterator[Mapping[str, Any]]) -> str | None:
+    """Check indexes until one is damaged, and say so: the error ends the session."""
+    with server.open_session() as session:
+        for index in unchecked:
+            check = f"respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true)"
+            try:
+                session.execute(f"SELECT {check};")
+            except PostgresError as error:
+                if error.tells_of_server:
+                    raise
+                return _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
+    return None
 
 
 def _stored_statements(reader: BackupReader) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from respaldo.clock import CORRECTION
@@ -38,12 +38,16 @@ def is_ahead(manifest: Manifest, now: datetime) -> bool:
     return manifest.started > now + CORRECTION
 
 
+def of_known_age(manifests: Sequence[Manifest], now: datetime) -> Iterator[Manifest]:
+    """Yield the backups whose age is known, the newest first. ``manifests``: of one target, the oldest first."""
+    return (one for one in reversed(manifests) if not is_ahead(one, now))
+
+
 def newest_good(repository: Repository, manifests: Sequence[Manifest], now: datetime) -> Manifest | None:
     """Return the newest backup whose age is known and whose last conclusive proof did not fail. ``manifests``: of one
     target, the oldest first."""
-    for manifest in reversed(manifests):
-        if not is_ahead(manifest, now):
-            proof = newest_proofs(repository, [manifest]).get(manifest.name)
-            if proof is None or not proof.has_failed:
-                return manifest
+    for manifest in of_known_age(manifests, now):
+        proof = newest_proofs(repository, [manifest]).get(manifest.name)
+        if proof is None or not proof.has_failed:
+            return manifest
     return None

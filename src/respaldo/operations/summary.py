@@ -12,7 +12,7 @@ from respaldo.catalog.retention import Category, RetentionPolicy, category_of
 from respaldo.catalog.strategy import Decision, StrategyPolicy, decide
 from respaldo.errors import StorageError
 from respaldo.operations.alerts import is_late
-from respaldo.operations.proofs import is_ahead, newest_proofs
+from respaldo.operations.proofs import newest_proofs, of_known_age
 from respaldo.operations.retain import RetentionPlan, plan_target
 from respaldo.operations.versions import Branch, list_branches
 from respaldo.repository.proof import Proof
@@ -107,7 +107,7 @@ def summarize_target(
     """Return the summary of one target. Changes nothing."""
     listing = repository.backups(target)
     manifests = listing.manifests
-    last = next((one for one in reversed(manifests) if not is_ahead(one, now)), None)
+    last = next(of_known_age(manifests, now), None)
     proofs = newest_proofs(repository, manifests)
     retention = _retention(repository, target, policy.retention, now=now)
     labels = repository.labels(target).read()

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from respaldo.postgres.archive import section_script
+from respaldo.postgres.archive import whole_script
 from respaldo.postgres.copytext import Statements, split_script
 from respaldo.postgres.dump import dump_data, dump_schema
 from respaldo.postgres.server import Server
 from respaldo.postgres.statements import split_bare_statements
 from respaldo.postgres.tables import list_tables
 
-_SECTIONS = ("pre-data", "post-data")
 _ENTRY = re.compile(r"^--\n-- (Name: .*)\n--\n", re.MULTILINE)
 # What the session is told before; which objects of one name stand first depends on their oids, and so does this.
 _SESSION = ("SET ", "SELECT pg_catalog.set_config")
@@ -71,10 +70,7 @@ def primary_keys(definitions: Definitions) -> dict[str, tuple[str, ...]]:
 
 def stored_definitions(server: Server, archive: bytes) -> Counter[tuple[str, str]]:
     """Return an archive's objects: what each is (its entry's comment), and its statements."""
-    found: Counter[tuple[str, str]] = Counter()
-    for section in _SECTIONS:
-        found.update(parse_definitions(section_script(server, archive, section)))
-    return found
+    return parse_definitions(whole_script(server, archive))
 
 
 def parse_definitions(script: bytes) -> Counter[tuple[str, str]]:

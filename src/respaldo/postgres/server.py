@@ -86,7 +86,15 @@ def connect(runner: Runner, overrides: ConnectionOverrides, *, any_database: boo
     ``any_database``: connect to one that is always there; the one meant may be gone, or about to be replaced.
     Raise PostgresError, with a hint, where this is no PostgreSQL image, the server refuses us, or is too old.
     """
-    tools = find_tools(runner)
+    return _connect(runner, find_tools(runner), overrides, any_database=any_database)
+
+
+def reconnect(server: Server, overrides: ConnectionOverrides) -> Server:
+    """Return the same server as it is seen by other ways, or from another of its databases."""
+    return _connect(server.runner, server.tools, overrides, any_database=False)
+
+
+def _connect(runner: Runner, tools: Tools, overrides: ConnectionOverrides, *, any_database: bool) -> Server:
     connection = resolve_connection(runner, overrides)
     if any_database:
         connection, facts = _read_facts_by_maintenance(runner, tools, connection)
