@@ -15,6 +15,7 @@ from respaldo.clock import SystemClock
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
+from tests.integration.conftest import Respaldo
 from tests.rig.containers import PostgresContainer
 
 ROOT = Path(__file__).parents[2]
@@ -55,10 +56,8 @@ class Program:
     crashes_before: Sequence[str] = ()
 
     def argv(self, command: str, *options: str) -> list[str]:
-        words = ["--repository", str(self.repository), "--verbose", command]
-        if command != "list":
-            words += ["--container", self.container.name, "--database", self.database, "--jobs", "2"]
-        return [*words, *options]
+        where = ["--container", self.container.name, "--database", self.database, "--jobs", "2"]
+        return ["--repository", str(self.repository), "--verbose", command, *where, *options]
 
     def start(self, command: str, *options: str, module: Sequence[str] = ("respaldo",)) -> subprocess.Popen[str]:
         """Start a command; whoever starts it waits for it. ``module``: what runs it, with arguments of its own."""
@@ -79,9 +78,8 @@ class Program:
         return str(json.loads(done.stdout)["name"])
 
     def listed(self) -> list[str]:
-        done = self.run("list", "--json")
-        assert done.returncode == 0, done.stderr
-        return [str(entry["name"]) for entry in json.loads(done.stdout)]
+        backups = Respaldo(repository=self.repository, container=self.container).list()
+        return [str(entry["name"]) for entry in backups]
 
     def readers(self) -> list[BackupReader]:
         repository = Repository.open(DirectoryStorage(self.repository), SystemClock())

@@ -13,8 +13,9 @@ import pytest
 from tests.faults.program import Program, finish
 
 TYPES = ("full", "incremental")
-# Of all changes to the repository: from the first to the last, and each of those that make the commit.
-POSITIONS = (0.0, 0.4, 0.7, -5, -4, -3, -1)
+# Of all changes to the repository: from the first to the last, and each of those that make the commit, which both types
+# share.
+POSITIONS = {"full": (0.0, 0.4, 0.7, -5, -4, -3, -1), "incremental": (0.5, -4, -3)}
 _random = random.Random(20261124)
 DELAYS_S = [round(_random.uniform(0.2, 1.4), 2) for _number in range(3)]
 
@@ -38,8 +39,7 @@ def _count(program: Program, tmp_path: Path, kind: str, known: dict[str, int]) -
     return known[kind]
 
 
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize(("kind", "position"), [(kind, place) for kind in TYPES for place in POSITIONS[kind]])
 def test_backup_killed_at_a_change_leaves_whole_backups_and_the_next_run_cleans_up(
     with_full: Program, tmp_path: Path, changes: dict[str, int], kind: str, position: float
 ) -> None:
@@ -51,7 +51,6 @@ def test_backup_killed_at_a_change_leaves_whole_backups_and_the_next_run_cleans_
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
     listed = with_full.listed()
-    assert listed in (["first"], ["first", "second"])
     # Once it is committed it stays, although its run was killed before it could say so.
     assert listed in (["first"], ["first", "second"])
     with_full.check_listed(listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,11 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.program import Program, finish, wait_until
+from tests.rig.containers import PostgresContainer
 
 NAME = "live_shop"
+# What the live database is made from.
+CHANGED = "changed_shop"
 SCHEMA = """
 CREATE TABLE t AS SELECT g AS id, repeat(md5(g::text), 8) AS v FROM generate_series(1, 20000) g;
 CREATE TABLE u (id int PRIMARY KEY, t int); INSERT INTO u SELECT g, g FROM generate_series(1, 1000) g;
@@ -21,15 +25,27 @@ CREATE UNIQUE INDEX ON t (id); ALTER TABLE u ADD FOREIGN KEY (t) REFERENCES t (i
 STEPS = ("safety backup", "definitions", "restoring ", "indexes and constraints", "comparing every row")
 
 
+@pytest.fixture(scope="module")
+def kept(faulty_server: PostgresContainer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The program with a backup of the live database, ``first``, which is changed since and kept by another name."""
+    directory = tmp_path_factory.mktemp("over") / "backups"
+    made = Program(container=faulty_server, database=NAME, repository=directory)
+    faulty_server.psql(f'CREATE DATABASE "{NAME}"', "postgres")
+    faulty_server.psql(SCHEMA, NAME)
+    made.back_up("--name", "first")
+    faulty_server.psql("DELETE FROM u WHERE id > 10; UPDATE t SET v = 'now' WHERE id % 100 = 0", NAME)
+    faulty_server.psql(f'ALTER DATABASE "{NAME}" RENAME TO "{CHANGED}"', "postgres")
+    yield made
+    faulty_server.psql(f'DROP DATABASE "{CHANGED}" WITH (FORCE)', "postgres")
+
+
 @pytest.fixture
-def live(program: Program) -> Iterator[Program]:
+def live(program: Program, kept: Program) -> Iterator[Program]:
     """The program with a database of its own, backed up as ``first`` and changed since."""
     server = program.container
-    server.psql(f'CREATE DATABASE "{NAME}"', "postgres")
-    server.psql(SCHEMA, NAME)
+    server.psql(f'CREATE DATABASE "{NAME}" TEMPLATE "{CHANGED}"', "postgres")
     made = replace(program, database=NAME)
-    made.back_up("--name", "first")
-    server.psql("DELETE FROM u WHERE id > 10; UPDATE t SET v = 'now' WHERE id % 100 = 0", NAME)
+    shutil.copytree(kept.repository, made.repository)
     try:
         yield made
     finally:

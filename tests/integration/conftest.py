@@ -126,11 +126,10 @@ class RoundTrip:
         assert_same_database(self.server, self.source.name, self.restored(incremental["name"]))
         assert_description(was, self.server, self.restored(full["name"]))
 
-    def prove_file(self, name: str) -> None:
-        """``prove`` a file of tests/integration/sql, which holds both parts."""
-        before, mark, after = (SQL / name).read_text().partition(AFTER_THE_FULL)
-        assert mark, f"{name} does not say where the full backup comes"
-        self.prove(before, after)
+    def prove_files(self, *names: str) -> None:
+        """``prove`` files of tests/integration/sql, each of which holds both parts, in one database."""
+        parts = [(SQL / name).read_text().split(AFTER_THE_FULL) for name in names]
+        self.prove("\n".join(before for before, _after in parts), "\n".join(after for _before, after in parts))
 
 
 class RoundTrips:

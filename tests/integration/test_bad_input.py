@@ -310,6 +310,11 @@ def test_flat_flags_make_the_backup_they_ask_for(person: Person, words: tuple[st
     done = person.run("--name", "one", "--json", *words, flat=True)
     assert done.returncode == 0, done.stderr
     assert (json.loads(done.stdout)["name"], json.loads(done.stdout)["type"]) == ("one", kind)
+
+
+def test_flat_name_in_use_is_refused_or_replaced(person: Person) -> None:
+    assert person.run("-n", "base", flat=True).returncode == 0
+    assert person.run("-n", "one", flat=True).returncode == 0
     again = person.run("-n", "one", flat=True)
     assert again.returncode == 2
     replaced = person.run("-n", "one", "-f", "-q", flat=True)

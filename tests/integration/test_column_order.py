@@ -50,10 +50,11 @@ ALTER TABLE late_parent ADD added int DEFAULT 9;
 """
 TABLES = ("parent", "child", "middle", "large", "late_parent", "late", "by_size")
 ROWS = "SELECT count(*), md5(string_agg(h, '' ORDER BY h)) FROM (SELECT md5(to_jsonb(t)::text) AS h FROM {} t) rows;"
-ENDS = (MAJORS[0], MAJORS[-1])
+# How a table is read and defined differs between them; what comes after does not.
+on_the_newest = pytest.mark.parametrize("trip", MAJORS[-1:], indirect=True, scope="module")
 
 
-@pytest.fixture(scope="module", params=ENDS)
+@pytest.fixture(scope="module", params=(MAJORS[0], MAJORS[-1]))
 def trip(
     request: pytest.FixtureRequest,
     shared_postgres: Callable[[int], PostgresContainer],
@@ -89,12 +90,14 @@ def test_full_and_incremental_restore_and_are_proven(trip: RoundTrip) -> None:
         assert [proof["verdict"] for proof in json.loads(run(trip, "drill", name).out)] == ["proven"]
 
 
+@on_the_newest
 def test_rows_alone_are_restored_into_what_was_restored(trip: RoundTrip) -> None:
     empty = trip.restored("second", "--schema-only")
     run(trip, "restore", "second", "--data-only", "--to", empty, "--container", trip.server.name)
     assert rows(trip, empty) == rows(trip)
 
 
+@on_the_newest
 def test_tables_are_restored_beside_and_over_the_live_ones(trip: RoundTrip) -> None:
     was = rows(trip)
     tables = [word for table in TABLES if "parent" not in table for word in ("--table", table)]
@@ -110,6 +113,7 @@ def test_tables_are_restored_beside_and_over_the_live_ones(trip: RoundTrip) -> N
     assert rows(trip) == was
 
 
+@on_the_newest
 def test_backup_of_what_was_restored_is_found_the_same(trip: RoundTrip) -> None:
     trip.respaldo.backup(trip.restored("second"), "--name", "again", expect="full")
     compared = json.loads(run(trip, "version", "compare", "second", "again").out)
@@ -118,6 +122,7 @@ def test_backup_of_what_was_restored_is_found_the_same(trip: RoundTrip) -> None:
     assert {one["table"] for one in compared["tables"] if one["is_changed"]} <= {'"public"."by_size"'}
 
 
+@on_the_newest
 def test_file_for_other_tools_is_written(trip: RoundTrip, tmp_path: Path) -> None:
     file = tmp_path / "file.dump"
     words = ("export", "second", "--format", "dump", "--output", str(file), "--container", trip.server.name)

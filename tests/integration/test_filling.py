@@ -94,7 +94,7 @@ def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> I
         yield trip
 
 
-@pytest.mark.parametrize("major", MAJORS)
+@pytest.mark.parametrize("major", [MAJORS[0], MAJORS[-1]])
 def test_tables_are_filled_in_order_and_frozen(major: int, shared_postgres: Shared, round_trip: RoundTrips) -> None:
     trip = round_trip(shared_postgres(major))
     trip.load(SCHEMA_SQL)

@@ -39,7 +39,8 @@ def copy_into(server: PostgresContainer, directory: Path, place: str) -> None:
         ("shop.sql", 15),
         ("hostile_text.sql", 13),
         ("names.sql", 18),
-        *(("structure.sql", major) for major in MAJORS),
+        ("structure.sql", MAJORS[0]),
+        ("structure.sql", MAJORS[-1]),
     ],
 )
 def test_instructions_of_a_full_followed_to_the_letter_restore_it(

@@ -63,7 +63,9 @@ def test_restore_into_a_server_without_the_tablespace_puts_all_into_the_database
     empty = round_trip(shared_postgres(18))
     name = f"{empty.source.name}_moved"
     empty.made.append(name)
-    ended = trip.respaldo.run("restore", "first", "--to-container", empty.server.name, "--to", name, "--globals", *words)
+    ended = trip.respaldo.run(
+        "restore", "first", "--to-container", empty.server.name, "--to", name, "--globals", *words
+    )
     assert ended.status == 0, ended.err
     assert "fast" in ended.err
     assert empty.server.psql("SELECT count(*) FROM t", name) == "100"

@@ -53,7 +53,7 @@ def documents(respaldo: Respaldo, *words: str) -> Any:
     return json.loads(ended.out)
 
 
-@pytest.mark.parametrize("major", [13, 15, 18])
+@pytest.mark.parametrize("major", [13, 18])
 def test_two_versions_are_compared_without_a_server(
     major: int, shared_postgres: Shared, round_trip: RoundTrips
 ) -> None:
