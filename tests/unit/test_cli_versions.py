@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,9 +54,15 @@ BACKUPS = (
 )
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_versions(tmp_path_factory.mktemp("versions"))
+
+
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return write_versions(tmp_path)
+def directory(written: Path, tmp_path: Path) -> Path:
+    """A copy, which the test may change."""
+    return shutil.copytree(written, tmp_path, dirs_exist_ok=True)
 
 
 def write_versions(directory: Path) -> Path:

@@ -17,7 +17,7 @@ from respaldo.repository.records import TargetPath
 from tests.unit.announcing import DAY, START, TARGET, World
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_thirty_days_tell_each_bad_day_once_and_each_recovery_once(seed: int) -> None:
     """Random days: good, failed (once or several times, found or not found), missed; and a channel with outages."""
     chance = random.Random(seed)
