@@ -151,6 +151,12 @@ def test_labels_that_no_program_of_ours_writes_are_refused(backup: dict[str, obj
         decode_labels(seal(document))
 
 
+def test_labels_of_a_later_format_are_refused_with_its_number() -> None:
+    document = {"format": 2, "revision": 0, "backups": {}, "branches": {}, "rollbacks": []}
+    with pytest.raises(FieldError, match="2"):
+        decode_labels(seal(document))
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"\0" * 100, b"[" * 100_000, b"x" * (MAX_LABELS_BYTES + 1)])
 def test_damaged_labels_stop_retention_before_it_removes(
     data: bytes, storage: MemoryStorage, repository: Repository

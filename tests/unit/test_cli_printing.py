@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from respaldo.cli.printing import Output
+from respaldo.cli.printing import Output, Progress
 from respaldo.errors import StorageError
+from respaldo.events import Waiting, Warned
 from respaldo.units import KIB, MIB, format_count, format_duration, format_size
 
 
@@ -46,6 +47,15 @@ def test_format_duration_in_two_units(seconds: float, text: str) -> None:
 
 def test_format_count_parts_thousands_by_a_narrow_space() -> None:
     assert format_count(1234567) == "1\u202f234\u202f567"
+
+
+def test_what_is_waited_for_is_said_at_once_and_is_no_warning_of_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(Output(), "backing up")
+    with progress as show:
+        show(Waiting(message="nothing has come for a minute"))
+        assert "nothing has come for a minute" in capsys.readouterr().err
+        show(Warned(message="odd"))
+    assert progress.warnings == ["odd"]
 
 
 def test_fail_says_one_line_and_the_hint(capsys: pytest.CaptureFixture[str]) -> None:

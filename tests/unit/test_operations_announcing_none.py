@@ -84,6 +84,18 @@ def test_days_on_which_every_backup_fails_are_told_as_failures_alone(wanted: str
     assert world.channel.kinds == [Kind.FAILURE] * 3
 
 
+def test_a_target_without_a_good_backup_is_told_with_what_the_last_attempt_failed_of() -> None:
+    world = World()
+    disprove(world)
+    world.channel.taken.clear()
+    world.sleep(hours=8)
+    world.fail(reason="no such password")
+    world.sleep(hours=28)
+    world.look()
+    assert world.channel.kinds == [Kind.FAILURE, Kind.OVERDUE]
+    assert "no such password" in world.channel.taken[1].body
+
+
 def test_a_first_backup_in_the_making_is_given_its_time() -> None:
     world = World()
     die(world)
