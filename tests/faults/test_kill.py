@@ -15,7 +15,7 @@ from tests.faults.program import Program, finish
 TYPES = ("full", "incremental")
 # Of all changes to the repository: from the first to the last, and each of those that make the commit, which both types
 # share.
-POSITIONS = {"full": (0.0, 0.4, 0.7, -5, -4, -3, -1), "incremental": (0.5, -4, -3)}
+POSITIONS = {"full": (0.0, 0.5, -5, -4, -3, -1), "incremental": (0.5, -4, -3)}
 _random = random.Random(20261124)
 DELAYS_S = [round(_random.uniform(0.2, 1.4), 2) for _number in range(3)]
 

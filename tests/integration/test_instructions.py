@@ -56,6 +56,7 @@ def test_instructions_of_a_full_followed_to_the_letter_restore_it(
     assert_same_database(server, trip.source.name, restored)
 
 
+@pytest.mark.parametrize("server", [MAJORS[0], MAJORS[-1]], indirect=True)
 def test_instructions_of_a_full_in_latin1_restore_its_names_and_comments(
     server: PostgresContainer, round_trip: RoundTrips
 ) -> None:

@@ -36,13 +36,18 @@ class Database:
         return self.server.pg_dump(*options, database=self.name)
 
 
+def new_name() -> str:
+    """Return a name that no other test's database has."""
+    return f"test_{os.getpid()}_{next(_numbers)}"
+
+
 @contextmanager
 def database_on(server: Server, *, options: str = "") -> Iterator[Database]:
     """Make a database with a name that no other test has; drop it at the end, whoever is still connected.
 
     ``options`` follow ``CREATE DATABASE name``: an encoding, a template.
     """
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+    name = new_name()
     server.psql(f'CREATE DATABASE "{name}" {options}', "postgres")
     try:
         yield Database(server=server, name=name)

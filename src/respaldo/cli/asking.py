@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ from respaldo.language import _
 from respaldo.repository.proof import Proof
 from respaldo.repository.records import Manifest
 
+_LOOK_S = 0.5
 _YES = {"y", "yes", "s", "si", "sí"}
 
 
@@ -84,7 +86,11 @@ def _point_at(lines: Sequence[str]) -> int | None:
 
 def _ask(prompt: str) -> str | None:
     print(prompt, end="", file=sys.stderr, flush=True)
+    if sys.stdin.isatty():
+        # A Ctrl-C just before a read is noticed only when that ends, so none begins before there is a line.
+        while not select.select([sys.stdin], [], [], _LOOK_S)[0]:
+            pass
+        return sys.stdin.readline() or None
     line = sys.stdin.readline()
-    if not sys.stdin.isatty():
-        print(file=sys.stderr)
+    print(file=sys.stderr)
     return line or None
