@@ -27,6 +27,8 @@ def reader(kubernetes_cluster: KubernetesCluster, tmp_path_factory: pytest.TempP
         yield make_reader("en", tmp_path_factory.mktemp("manual"), pod, psql, **variables)
 
 
-@pytest.mark.parametrize("page", [*PAGES, PODS])
+# Versions and proofs are followed in Spanish, beside a container, with the same commands; drills of pods have tests of
+# their own.
+@pytest.mark.parametrize("page", [*(page for page in PAGES if page not in {"versions", "proofs"}), PODS])
 def test_page_in_english_on_a_pod(reader: Reader, page: str) -> None:
     follow_page(reader, page)
