@@ -22,9 +22,9 @@ from respaldo.postgres.server import Server, connect
 from respaldo.repository.records import TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.memory import MemoryStorage
-from tests.faults.program import ROWS, Program
+from tests.faults.program import ROWS, Program, wait_until
 from tests.rig.containers import PostgresContainer
-from tests.rig.engine import docker
+from tests.rig.engine import RigError, docker
 
 
 class FakeCuttingProcess(Process):
@@ -140,6 +140,15 @@ def test_backup_with_a_cut_stream_raises_and_commits_nothing(
     program.check_server_is_left_alone()
 
 
+def is_done(*argv: str) -> bool:
+    """Run one ``docker`` command, and tell whether it succeeded."""
+    try:
+        docker(*argv)
+    except RigError:
+        return False
+    return True
+
+
 def test_backup_of_a_container_that_is_paused_says_so_and_goes_on_when_it_does(
     plain_server: Server, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +158,8 @@ def test_backup_of_a_container_that_is_paused_says_so_and_goes_on_when_it_does(
     def listen(event: Event) -> None:
         # The first of two large tables is there; the second is still to come.
         if isinstance(event, SegmentDone) and "big" in event.table and not said:
-            docker("pause", program.container.name)
+            # A busy machine may not freeze processes that are just being started: runc gives up, and thaws them.
+            wait_until(lambda: is_done("pause", program.container.name), "the container is paused")
             said.append("paused")
         elif isinstance(event, Waiting):
             docker("unpause", program.container.name)
