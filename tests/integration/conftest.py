@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,12 @@ from respaldo.postgres.identifiers import quote_identifier
 from tests.contracts import CONTRACT
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer, major_of
-from tests.rig.database import Database, database_on, new_name
+from tests.rig.database import Database, new_name
 from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
 MAJORS = (13, 15, 17, 18)
+ENDS = (MAJORS[0], MAJORS[-1])
 AFTER_THE_FULL = "-- === after the full backup ==="
 
 
@@ -141,12 +142,8 @@ class RoundTrips:
     def __call__(self, server: PostgresContainer, *, options: str = "") -> RoundTrip:
         number = len(self._trips) + 1
         roles = {name: f"test_{os.getpid()}_{name}" for name in ("ana", "ben")}
-        source = Database(server=server, name=new_name())
-        # At once: each command in a container takes a tenth of a second.
-        made = [f'CREATE DATABASE "{source.name}" {options};']
-        if not any(trip.server is server for trip in self._trips):
-            made += [f'CREATE ROLE "{role}";' for role in roles.values()]
-        server.psql("\n".join(made), "postgres")
+        has_roles = any(trip.server is server for trip in self._trips)
+        source = _make_source(server, () if has_roles else roles.values(), options=options)
         respaldo = Respaldo(repository=self._repositories / f"repository_{number}", container=server)
         trip = RoundTrip(respaldo=respaldo, source=source, roles=roles)
         self._trips.append(trip)
@@ -155,29 +152,36 @@ class RoundTrips:
     def remove(self) -> None:
         """Drop the restored databases, the sources and the roles."""
         for trip in self._trips:
-            databases = [*trip.made, trip.source.name]
-            drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in databases]
-            drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in trip.roles.values()]
-            trip.server.psql("\n".join(drops), "postgres")
+            _drop(trip, [*trip.made, trip.source.name])
+
+
+def _make_source(server: PostgresContainer, roles: Iterable[str], *, options: str = "") -> Database:
+    """Make a database and roles at once: each command in a container takes a tenth of a second."""
+    source = Database(server=server, name=new_name())
+    creates = [f'CREATE DATABASE "{source.name}" {options};', *(f'CREATE ROLE "{role}";' for role in roles)]
+    server.psql("\n".join(creates), "postgres")
+    return source
+
+
+def _drop(trip: RoundTrip, databases: Iterable[str]) -> None:
+    """Drop databases, and then the roles of a trip, which they may need."""
+    drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in databases]
+    drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in trip.roles.values()]
+    trip.server.psql("\n".join(drops), "postgres")
 
 
 @contextmanager
 def kept_round_trip(server: PostgresContainer, repository: Path) -> Iterator[RoundTrip]:
     """Make a database with a repository beside it for the tests of a whole module, which leave both as they are."""
     roles = {name: f"test_{os.getpid()}_kept_{name}" for name in ("ana", "ben")}
-    with database_on(server) as source:
-        server.psql("".join(f'CREATE ROLE "{role}";' for role in roles.values()))
-        trip = RoundTrip(
-            respaldo=Respaldo(repository=repository / "backups", container=server), source=source, roles=roles
-        )
-        try:
-            yield trip
-        finally:
-            left = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{source.name}')"
-            names = {*trip.made, *server.psql(left, "postgres").splitlines()}
-            drops = [f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE);" for name in sorted(names)]
-            drops += [f"DROP ROLE IF EXISTS {quote_identifier(role)};" for role in roles.values()]
-            server.psql("\n".join(drops), "postgres")
+    source = _make_source(server, roles.values())
+    respaldo = Respaldo(repository=repository / "backups", container=server)
+    trip = RoundTrip(respaldo=respaldo, source=source, roles=roles)
+    try:
+        yield trip
+    finally:
+        left = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{source.name}')"
+        _drop(trip, sorted({*trip.made, *server.psql(left, "postgres").splitlines()}))
 
 
 def copy_of(kept: RoundTrip, directory: Path) -> RoundTrip:

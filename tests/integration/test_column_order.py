@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MAJORS, Ended, RoundTrip, kept_round_trip
+from tests.integration.conftest import ENDS, MAJORS, Ended, RoundTrip, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 # Three sizes are read in three ways: summed row by row, by digest in the order in which they were loaded, by ranges.
@@ -54,7 +54,7 @@ ROWS = "SELECT count(*), md5(string_agg(h, '' ORDER BY h)) FROM (SELECT md5(to_j
 on_the_newest = pytest.mark.parametrize("trip", MAJORS[-1:], indirect=True, scope="module")
 
 
-@pytest.fixture(scope="module", params=(MAJORS[0], MAJORS[-1]))
+@pytest.fixture(scope="module", params=ENDS)
 def trip(
     request: pytest.FixtureRequest,
     shared_postgres: Callable[[int], PostgresContainer],

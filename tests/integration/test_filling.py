@@ -22,7 +22,7 @@ from respaldo.repository.records import Segment
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import MAJORS, RoundTrip, RoundTrips, kept_round_trip
+from tests.integration.conftest import ENDS, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -94,7 +94,7 @@ def kept(shared_postgres: Shared, tmp_path_factory: pytest.TempPathFactory) -> I
         yield trip
 
 
-@pytest.mark.parametrize("major", [MAJORS[0], MAJORS[-1]])
+@pytest.mark.parametrize("major", ENDS)
 def test_tables_are_filled_in_order_and_frozen(major: int, shared_postgres: Shared, round_trip: RoundTrips) -> None:
     trip = round_trip(shared_postgres(major))
     trip.load(SCHEMA_SQL)

@@ -14,7 +14,7 @@ import pytest
 from backports import zstd
 
 from tests.integration.comparison import assert_description, assert_same_database, describe
-from tests.integration.conftest import MAJORS, Ended, RoundTrip, RoundTrips, kept_round_trip
+from tests.integration.conftest import ENDS, Ended, RoundTrip, RoundTrips, kept_round_trip
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -75,7 +75,7 @@ def test_dump_of_each_form_restores_to_the_same_database(form: str, kept: RoundT
     assert_same_database(kept.server, kept.source.name, kept.restored(str(path)))
 
 
-@pytest.mark.parametrize("major", [MAJORS[0], MAJORS[-1]])
+@pytest.mark.parametrize("major", ENDS)
 def test_dump_of_each_version_restores_into_the_same_and_a_newer_one(
     major: int, shared_postgres: Shared, round_trip: RoundTrips, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.comparison import SQL, assert_same_database
-from tests.integration.conftest import AFTER_THE_FULL, MAJORS, RoundTrips
+from tests.integration.conftest import AFTER_THE_FULL, ENDS, RoundTrips
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import docker
 
@@ -39,8 +39,7 @@ def copy_into(server: PostgresContainer, directory: Path, place: str) -> None:
         ("shop.sql", 15),
         ("hostile_text.sql", 13),
         ("names.sql", 18),
-        ("structure.sql", MAJORS[0]),
-        ("structure.sql", MAJORS[-1]),
+        *(("structure.sql", major) for major in ENDS),
     ],
 )
 def test_instructions_of_a_full_followed_to_the_letter_restore_it(
@@ -56,7 +55,7 @@ def test_instructions_of_a_full_followed_to_the_letter_restore_it(
     assert_same_database(server, trip.source.name, restored)
 
 
-@pytest.mark.parametrize("server", [MAJORS[0], MAJORS[-1]], indirect=True)
+@pytest.mark.parametrize("server", ENDS, indirect=True)
 def test_instructions_of_a_full_in_latin1_restore_its_names_and_comments(
     server: PostgresContainer, round_trip: RoundTrips
 ) -> None:

@@ -13,7 +13,7 @@ from respaldo.errors import PostgresError
 from respaldo.postgres.connection import ConnectionOverrides
 from respaldo.postgres.server import connect
 from tests.conftest import ContainerFactory
-from tests.integration.conftest import MAJORS, RoundTrips
+from tests.integration.conftest import ENDS, RoundTrips
 from tests.rig.containers import PostgresContainer
 
 # Each is a line's end to somebody.
@@ -54,7 +54,6 @@ PARAMETERS_NOW = (
     "SELECT parname, a.grantee::regrole, a.privilege_type, a.is_grantable FROM pg_parameter_acl, aclexplode(paracl) a"
     " WHERE a.grantee <> 10 ORDER BY 1, 2, 3"
 )
-ENDS = (MAJORS[0], MAJORS[-1])
 SUPERUSERS = "SELECT count(*) FROM pg_roles WHERE rolname <> 'postgres' AND pg_has_role(oid, 'postgres', 'MEMBER')"
 
 

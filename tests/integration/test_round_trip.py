@@ -8,10 +8,9 @@ import pytest
 
 from tests.conftest import ContainerFactory
 from tests.integration.comparison import assert_same_database
-from tests.integration.conftest import MAJORS, RoundTrips
+from tests.integration.conftest import ENDS, RoundTrips
 from tests.rig.containers import PostgresContainer, major_of
 
-ENDS = (MAJORS[0], MAJORS[-1])
 Shared = Callable[[int], PostgresContainer]
 
 # Each of them would change what is written, or stop the reading, were it not for what every session sets first.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.comparison import assert_description, assert_same_database, describe
-from tests.integration.conftest import MAJORS, RoundTrip, RoundTrips
+from tests.integration.conftest import ENDS, RoundTrip, RoundTrips
 from tests.rig.containers import PostgresContainer
 
 Shared = Callable[[int], PostgresContainer]
@@ -47,7 +47,7 @@ SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisintern
 UNION ALL SELECT ev_class::regclass, rulename, ev_enabled FROM pg_rewrite WHERE ev_class = 't'::regclass ORDER BY 1, 2"""
 
 
-@pytest.fixture(params=[MAJORS[0], MAJORS[-1]])
+@pytest.fixture(params=ENDS)
 def trip(request: pytest.FixtureRequest, shared_postgres: Shared, round_trip: RoundTrips) -> RoundTrip:
     made = round_trip(shared_postgres(request.param))
     made.load(SCHEMA)

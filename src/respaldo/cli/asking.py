@@ -86,11 +86,11 @@ def _point_at(lines: Sequence[str]) -> int | None:
 
 def _ask(prompt: str) -> str | None:
     print(prompt, end="", file=sys.stderr, flush=True)
-    if sys.stdin.isatty():
-        # A Ctrl-C just before a read is noticed only when that ends, so none begins before there is a line.
-        while not select.select([sys.stdin], [], [], _LOOK_S)[0]:
-            pass
-        return sys.stdin.readline() or None
+    is_terminal = sys.stdin.isatty()
+    # A Ctrl-C just before a read is noticed only when that ends, so none begins before there is a line.
+    while is_terminal and not select.select([sys.stdin], [], [], _LOOK_S)[0]:
+        pass
     line = sys.stdin.readline()
-    print(file=sys.stderr)
+    if not is_terminal:
+        print(file=sys.stderr)
     return line or None
