@@ -22,6 +22,8 @@ TESTS = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE
 unexport $(filter PG% POSTGRES_% RETENTION_% SLACK_%,$(.VARIABLES))
+# The tests run the program a thousand times: each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install test coverage images lint format demo picture bench locale lock clean
