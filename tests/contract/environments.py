@@ -107,7 +107,7 @@ def kubernetes_bench(
     )
 
     def delete() -> None:
-        cluster.kubectl("delete", "pod", name, "--namespace", namespace, "--wait=false", "--ignore-not-found")
+        cluster.api.delete("pod", name, namespace=namespace)
 
     try:
         cluster.wait_ready(namespace, name)

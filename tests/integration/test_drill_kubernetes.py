@@ -61,8 +61,8 @@ class Backed:
 
     def left(self) -> list[str]:
         """Return the names of what drills have in the namespace now; what the cluster is removing counts."""
-        kinds = "pods,persistentvolumeclaims,secrets"
-        items = self.pod.cluster.get(kinds, "--namespace", self.pod.namespace)["items"]
+        kinds = ("pods", "persistentvolumeclaims", "secrets")
+        items = [one for kind in kinds for one in self.pod.cluster.api.get(kind, namespace=self.pod.namespace)["items"]]
         return [item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("respaldo-drill")]
 
 
@@ -122,7 +122,7 @@ def test_what_a_drill_killed_at_any_step_left_is_removed_by_the_next(backed: Bac
 
 def test_leftover_is_told_by_the_very_pod_that_made_it_wherever_that_runs(backed: Backed) -> None:
     cluster, owner = backed.pod.cluster, backed.pod
-    uid = cluster.get("pod", owner.name, "--namespace", owner.namespace)["metadata"]["uid"]
+    uid = cluster.api.get("pod", owner.name, namespace=owner.namespace)["metadata"]["uid"]
     # Of a StatefulSet's pod that was made anew only the name is the same.
     owners = [
         f"{owner.namespace}/{owner.name}/{uid}",
@@ -143,7 +143,7 @@ def test_leftover_is_told_by_the_very_pod_that_made_it_wherever_that_runs(backed
             cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, **marks}, "spec": spec})
         environment = KubernetesEnvironment({"KUBECONFIG": str(cluster.kubeconfig)}, namespace=namespace)
         assert environment.remove_leftovers() == 2
-        left = cluster.get("pods", "--namespace", namespace)["items"]
+        left = cluster.api.get("pods", namespace=namespace)["items"]
         assert [one["metadata"]["name"] for one in left] == ["respaldo-drill-0", "respaldo-drill-3"]
 
 
@@ -193,7 +193,7 @@ def test_copy_has_a_claim_like_the_source_s_and_loses_it_for_real(
             assert len(backed.left()) == 3
             proof = backed.drill("latest", "--disaster", "volume")
             assert proof["verdict"] == "proven", proof["findings"]
-            listed = kubernetes_cluster.get("pv")["items"]
+            listed = kubernetes_cluster.api.get("pv")["items"]
             used = [
                 one["metadata"]["name"]
                 for one in listed
@@ -218,7 +218,7 @@ def with_claim(cluster: KubernetesCluster, namespace: str) -> PostgresPod:
             {"name": "PGDATA", "value": "/data/pgdata"},
         ],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-        "readinessProbe": {"exec": {"command": ["pg_isready", "-h", "127.0.0.1"]}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": 5432}, "periodSeconds": 1},
     }
     cluster.apply(
         {
@@ -290,7 +290,7 @@ def test_quota_without_room_is_inconclusive_and_asks_for_no_role(shop: Shop) -> 
     try:
         cluster.wait_for(
             "the quota",
-            lambda: "used" in cluster.get("resourcequota", "full", "--namespace", namespace).get("status", {}),
+            lambda: "used" in cluster.api.get("resourcequota", "full", namespace=namespace).get("status", {}),
         )
         proof = shop.plain.drill(RESPALDO_LANG="en")
     finally:

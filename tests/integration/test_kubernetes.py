@@ -105,7 +105,7 @@ def test_claim_and_pod_lost_come_back_from_the_backup_here_and_in_docker(
         was = pod.contents()
         place = ["--pod", pod.name, "--namespace", namespace]
         backup = respaldo(pod, tmp_path, "backup", *place, "--json")
-        kubernetes_cluster.kubectl("delete", "pvc", "datos", "--namespace", namespace, "--wait=false")
+        kubernetes_cluster.api.delete("pvc", "datos", namespace=namespace)
         kubernetes_cluster.kubectl("delete", "pod", pod.name, "--namespace", namespace, "--wait=true")
         volume.renew()
         kubernetes_cluster.wait_ready(namespace, pod.name)

@@ -98,7 +98,7 @@ def other_pods(namespace: str, image: str) -> list[dict[str, Any]]:
 
 
 def jobs(fleet: Fleet) -> list[dict[str, Any]]:
-    found = fleet.cluster.get("jobs", "--namespace", fleet.namespace, "--selector", "app.kubernetes.io/component=fleet")
+    found = fleet.cluster.api.get("jobs", namespace=fleet.namespace, selector="app.kubernetes.io/component=fleet")
     items: list[dict[str, Any]] = found["items"]
     return items
 
@@ -195,7 +195,7 @@ def test_cron_job_of_a_fleet_takes_up_new_databases_with_the_role_shipped(fleet:
     fleet.cluster.kubectl("create", "job", "--from=cronjob/respaldo-fleet", "noche", *place)
 
     def status() -> dict[str, Any]:
-        found: dict[str, Any] = fleet.cluster.get("job", "noche", *place)["status"]
+        found: dict[str, Any] = fleet.cluster.api.get("job", "noche", namespace=fleet.namespace)["status"]
         return found
 
     fleet.cluster.wait_for("the job", lambda: bool(status().get("succeeded") or status().get("failed")))

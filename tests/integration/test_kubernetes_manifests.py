@@ -69,7 +69,7 @@ def bound_volume(cluster: KubernetesCluster, namespace: str, directory: Path) ->
     try:
         yield
     finally:
-        cluster.kubectl("delete", "pv", namespace, "--wait=false", "--ignore-not-found")
+        cluster.api.delete("pv", namespace)
 
 
 def run_job(pod: PostgresPod, name: str) -> str:
@@ -78,7 +78,7 @@ def run_job(pod: PostgresPod, name: str) -> str:
     cluster.kubectl("create", "job", "--from=cronjob/respaldo", name, *place)
 
     def status() -> dict[str, Any]:
-        found: dict[str, Any] = cluster.get("job", name, *place)["status"]
+        found: dict[str, Any] = cluster.api.get("job", name, namespace=pod.namespace)["status"]
         return found
 
     cluster.wait_for(f"the job {name}", lambda: bool(status().get("succeeded") or status().get("failed")))

@@ -45,7 +45,7 @@ def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[Postgr
     assert added.returncode == 0, added.stderr
     again = schedule(pod, tmp_path, *words, "--with", "kubernetes", *command)
     assert (again.returncode, "already" in again.stderr) == (2, True)
-    document = pod.cluster.get("cronjob", "each-minute", *place)
+    document = pod.cluster.api.get("cronjob", "each-minute", namespace=pod.namespace)
     assert SECRET not in json.dumps(document)
     assert (document["spec"]["timeZone"], document["spec"]["concurrencyPolicy"]) == ("America/Montevideo", "Forbid")
 
@@ -79,14 +79,14 @@ def test_scheduled_cron_job_fires_and_its_backup_restores(deployed: tuple[Postgr
 
     replaced = schedule(pod, tmp_path, *words[:2], "--at", "weekly", "--replace", "--with", "kubernetes", *command)
     assert replaced.returncode == 0, replaced.stderr
-    assert pod.cluster.get("cronjob", "each-minute", *place)["spec"]["schedule"] == "0 2 * * 0"
+    assert pod.cluster.api.get("cronjob", "each-minute", namespace=pod.namespace)["spec"]["schedule"] == "0 2 * * 0"
     # The summary asks the cluster when it runs next.
     (summary,) = respaldo(pod, repository, "summary", "--environment", "kubernetes", *place, "--json")
     following = datetime.fromisoformat(summary["next"]["at"]).astimezone()
     assert (following.weekday(), following.minute, following > datetime.now().astimezone()) == (6, 0, True)
     removed = schedule(pod, tmp_path, "remove", "each-minute", "--environment", "kubernetes")
     assert removed.returncode == 0, removed.stderr
-    assert pod.cluster.get("cronjobs", *place)["items"] == []
+    assert pod.cluster.api.get("cronjobs", namespace=pod.namespace)["items"] == []
     unknown = schedule(pod, tmp_path, "remove", "each-minute", "--environment", "kubernetes")
     assert (unknown.returncode, "each-minute" in unknown.stderr) == (2, True)
 
@@ -98,7 +98,7 @@ def test_printed_cron_job_is_what_the_cluster_takes(kubernetes_cluster: Kubernet
         assert done.returncode == 0, done.stderr
         place = ("--namespace", namespace)
         kubernetes_cluster.kubectl("create", "--filename", "-", *place, stdin=done.stdout.encode())
-        made = kubernetes_cluster.get("cronjob", "nightly", *place)
+        made = kubernetes_cluster.api.get("cronjob", "nightly", namespace=namespace)
         container = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
         assert container["args"] == ["schedule", "run", "nightly", "--", "drill", "--due", "7"]
         assert yaml.safe_load(done.stdout)["spec"]["schedule"] == made["spec"]["schedule"]
@@ -112,15 +112,18 @@ def test_replacement_is_whole_and_one_that_the_cluster_refuses_changes_nothing(
         words = ["add", "nightly", "--with", "kubernetes"]
         old = schedule(pod, tmp_path, *words, "--secret", "claves", "--at", "daily", RESPALDO_EMAIL_TO="a@example.com")
         assert old.returncode == 0, old.stderr
-        place = ("cronjob", "nightly", "--namespace", namespace)
-        before = kubernetes_cluster.get(*place)
+
+        def job() -> dict[str, Any]:
+            return kubernetes_cluster.api.get("cronjob", "nightly", namespace=namespace)
+
+        before = job()
         for refused in (["--image", ""], ["--claim", ""], ["--secret", "No Secret"]):
             done = schedule(pod, tmp_path, *words, "--replace", "--at", "weekly", *refused)
             assert (done.returncode, done.stdout, bool(done.stderr)) == (40, "", True), done.stderr
-            assert kubernetes_cluster.get(*place) == before
+            assert job() == before
         # Nothing of the old one stays that the new one does not say.
         assert schedule(pod, tmp_path, *words, "--replace", "--at", "weekly").returncode == 0
-        after = kubernetes_cluster.get(*place)
+        after = job()
         container = after["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
         assert (after["spec"]["schedule"], container.get("envFrom")) == ("0 2 * * 0", None)
         assert "a@example.com" not in json.dumps(after)
@@ -128,7 +131,7 @@ def test_replacement_is_whole_and_one_that_the_cluster_refuses_changes_nothing(
         fresh = [*words, "--replace", "--at", "weekly"]
         fresh[1] = "other"
         assert schedule(pod, tmp_path, *fresh).returncode == 0
-        assert kubernetes_cluster.get("cronjob", "other", "--namespace", namespace)["spec"]["schedule"] == "0 2 * * 0"
+        assert kubernetes_cluster.api.get("cronjob", "other", namespace=namespace)["spec"]["schedule"] == "0 2 * * 0"
 
 
 def test_flat_flags_schedule_show_and_remove(kubernetes_cluster: KubernetesCluster, tmp_path: Path) -> None:
@@ -140,11 +143,11 @@ def test_flat_flags_schedule_show_and_remove(kubernetes_cluster: KubernetesClust
 
         added = flat("--schedule", "workdays", "--pod", "postgres-0")
         assert added.returncode == 0, added.stderr
-        (made,) = kubernetes_cluster.get("cronjobs", "--namespace", namespace)["items"]
+        (made,) = kubernetes_cluster.api.get("cronjobs", namespace=namespace)["items"]
         assert (made["metadata"]["name"], made["spec"]["schedule"]) == ("respaldo-workdays", "0 2 * * 1-5")
         assert "respaldo-workdays" in flat("--list-schedules").stdout
         assert flat("--remove-schedule", "respaldo-workdays").returncode == 0
-        assert kubernetes_cluster.get("cronjobs", "--namespace", namespace)["items"] == []
+        assert kubernetes_cluster.api.get("cronjobs", namespace=namespace)["items"] == []
 
 
 @pytest.mark.parametrize("asked", ["add", "list", "remove"])

@@ -186,7 +186,7 @@ def test_every_flag_does_what_it_says_beside_a_pod(kubernetes_cluster: Kubernete
             "RESPALDO_LANG": "en",
         }
         person = Person(directory=tmp_path, psql=pod.psql, variables=variables, yes="y")
-        labels = kubernetes_cluster.get("pod", pod.name, "--namespace", namespace)["metadata"]["labels"]
+        labels = kubernetes_cluster.api.get("pod", pod.name, namespace=namespace)["metadata"]["labels"]
         key, value = next((key, value) for key, value in labels.items() if "/" not in key and "-" not in key)
         walk(
             person,
@@ -198,5 +198,5 @@ def test_every_flag_does_what_it_says_beside_a_pod(kubernetes_cluster: Kubernete
 
 
 def container_of(cluster: KubernetesCluster, namespace: str, pod: str) -> str:
-    spec = cluster.get("pod", pod, "--namespace", namespace)["spec"]
+    spec = cluster.api.get("pod", pod, namespace=namespace)["spec"]
     return str(spec["containers"][0]["name"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import socket
 import subprocess
@@ -13,7 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
+from docker import APIClient
+from docker.errors import DockerException
+
 from tests.rig.engine import LABEL, RigError, docker, run_id
+from tests.rig.psql import psql_from_here, psql_words
 
 READY_TIMEOUT_S = 90.0
 KNOCKS = 150
@@ -71,8 +74,10 @@ class PostgresContainer:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only, the last line's end cut off."""
-        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", self.user, "-d", database or self.database, "-f", "-"]
-        return self.exec(argv, sql.encode()).stdout.decode().removesuffix("\n")
+        words = psql_words(self.user, database or self.database)
+        said = psql_from_here(words, sql.encode(), address=self.address(), password=self.password)
+        said = self.exec(words, sql.encode()).stdout if said is None else said
+        return said.decode().removesuffix("\n")
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the container's own ``pg_dump`` writes, whatever timeouts are set on the database."""
@@ -84,8 +89,12 @@ class PostgresContainer:
         self.exec(["pg_restore", "-U", self.user, "-d", database or self.database, *options], archive)
 
     def address(self) -> str:
-        """The container's address on the engine's bridge, reachable from this host on port 5432."""
-        networks = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", self.id))
+        """The container's address on the engine's bridge, reachable from this host on port 5432; empty where it has
+        none."""
+        try:
+            networks = _engine().inspect_container(self.id)["NetworkSettings"]["Networks"]
+        except DockerException as error:
+            raise RigError(f"{self.name}: {error}") from error
         return str(next(iter(networks.values()))["IPAddress"])
 
     def logs(self) -> str:
@@ -145,6 +154,12 @@ def major_of(server: PostgresContainer) -> int:
 def without_timeouts(server: PostgresContainer) -> str:
     """Return libpq's options for a session that no timeout set on a role or a database ends."""
     return " ".join(f"-c {name}=0" for name, since in _TIMEOUTS.items() if major_of(server) >= since)
+
+
+@cache
+def _engine() -> APIClient:
+    """The engine's API: an answer takes a tenth of the time of the command line's."""
+    return APIClient()
 
 
 def _listens(address: str) -> bool:

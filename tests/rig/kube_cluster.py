@@ -14,10 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.rig.engine import LABEL, RigError, docker, is_abandoned, run, run_id
+from tests.rig.kube_api import KubernetesApi
+from tests.rig.psql import psql_from_here, psql_words
 
 VARIABLE = "RESPALDO_TEST_KUBECONFIG"
 SCRIPT = Path(__file__).with_name("kube_cluster.sh")
@@ -25,6 +28,8 @@ SCRIPT = Path(__file__).with_name("kube_cluster.sh")
 RUN_LABEL = f"{LABEL}.run"
 #: Held, shared, by every session that uses this machine's cluster: nobody ends it under another.
 USERS = Path("/run/lock/respaldo-rig-kube.users")
+#: The superuser's, of the servers that ``postgres_set`` makes.
+PASSWORD = "contraseña"
 _numbers = itertools.count(1)
 
 
@@ -37,8 +42,12 @@ class KubernetesCluster:
 
     def kubectl(self, *argv: str, stdin: bytes | None = None, timeout_s: float = 120) -> bytes:
         """Run kubectl as an administrator and return its output; raise RigError with its errors."""
-        program = [str(SCRIPT), "kubectl"] if self.is_own else ["kubectl"]
-        return run([*program, "--kubeconfig", str(self.kubeconfig), *argv], stdin=stdin, timeout_s=timeout_s)
+        return run([*_kubectl(self), *argv], stdin=stdin, timeout_s=timeout_s)
+
+    @property
+    def api(self) -> KubernetesApi:
+        """What is asked and written without a kubectl each time."""
+        return _api(self)
 
     def load(self, *images: str) -> None:
         """See to it that pods can use these images of the Docker engine; another's cluster must have them itself."""
@@ -55,13 +64,8 @@ class KubernetesCluster:
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Create or change objects."""
-        listing = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        self.kubectl("apply", "--filename", "-", stdin=json.dumps(listing).encode())
-
-    def get(self, *argv: str) -> dict[str, Any]:
-        """Return what ``kubectl get`` finds, as a document."""
-        document: dict[str, Any] = json.loads(self.kubectl("get", *argv, "--output", "json"))
-        return document
+        for document in documents:
+            self.api.apply(document)
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout_s: float = 120) -> None:
         """Return once the condition holds; raise RigError at the deadline."""
@@ -75,7 +79,7 @@ class KubernetesCluster:
         """Return once every container of a pod that may not exist yet is ready."""
 
         def is_ready() -> bool:
-            listed = self.get("pods", "--namespace", namespace, "--field-selector", f"metadata.name={pod}")["items"]
+            listed = self.api.get("pods", namespace=namespace, field_selector=f"metadata.name={pod}")["items"]
             states = [one for item in listed for one in item["status"].get("containerStatuses", [])]
             return (
                 bool(states)
@@ -93,7 +97,7 @@ class KubernetesCluster:
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
         def has_account() -> bool:
-            accounts = self.get("serviceaccounts", "--namespace", name)["items"]
+            accounts = self.api.get("serviceaccounts", namespace=name)["items"]
             return any(one["metadata"]["name"] == "default" for one in accounts)
 
         try:
@@ -101,18 +105,28 @@ class KubernetesCluster:
             self.wait_for(f"the service account of {name}", has_account)
             yield name
         finally:
-            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+            self.api.delete("namespace", name)
 
     def remove_abandoned(self) -> None:
         """Remove the namespaces of earlier runs that died before they could."""
-        for item in self.get("namespaces", "--selector", RUN_LABEL)["items"]:
+        for item in self.api.get("namespaces", selector=RUN_LABEL)["items"]:
             metadata = item["metadata"]
             if is_abandoned(metadata["labels"][RUN_LABEL].replace("_", "/")):
-                self.kubectl("delete", "namespace", metadata["name"], "--wait=false", "--ignore-not-found")
+                self.api.delete("namespace", metadata["name"])
 
     def _describe(self) -> str:
         listed = self.kubectl("get", "pods,events", "--all-namespaces").decode(errors="replace")
         return "\n".join(listed.splitlines()[-40:])
+
+
+def _kubectl(cluster: KubernetesCluster) -> list[str]:
+    program = [str(SCRIPT), "kubectl"] if cluster.is_own else ["kubectl"]
+    return [*program, "--kubeconfig", str(cluster.kubeconfig)]
+
+
+@cache
+def _api(cluster: KubernetesCluster) -> KubernetesApi:
+    return KubernetesApi(_kubectl(cluster))
 
 
 def named_cluster(kubeconfig: str) -> KubernetesCluster:
@@ -207,8 +221,17 @@ class PostgresPod:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only."""
-        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.database, "-f", "-"]
-        return self.exec(argv, sql.encode()).decode().removesuffix("\n")
+        words = psql_words("postgres", database or self.database)
+        said = psql_from_here(words, sql.encode(), address=self._address(), password=PASSWORD)
+        said = self.exec(words, sql.encode()) if said is None else said
+        return said.decode().removesuffix("\n")
+
+    def _address(self) -> str:
+        """The pod's address, where it leads there from this machine."""
+        if not self.cluster.is_own:
+            return ""
+        pod = self.cluster.api.get("pod", self.name, namespace=self.namespace)
+        return str(pod["status"].get("podIP", ""))
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the container's own ``pg_dump`` writes."""
@@ -254,8 +277,12 @@ class ClaimedVolume:
             },
             {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": claim, "spec": wanted},
         )
-        place = ("pvc", self.claim, "--namespace", self.namespace)
-        self.cluster.wait_for("the claim", lambda: self.cluster.get(*place)["status"].get("phase") == "Bound", 60)
+
+        def is_bound() -> bool:
+            claim = self.cluster.api.get("pvc", self.claim, namespace=self.namespace)
+            return bool(claim["status"].get("phase") == "Bound")
+
+        self.cluster.wait_for("the claim", is_bound, 60)
 
     def renew(self) -> None:
         """Once the claim is deleted, make it again, with another directory."""
@@ -315,7 +342,7 @@ def postgres_set(
         **options,
     )
     document["metadata"] = metadata
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "contraseña"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": PASSWORD}}
     cluster.apply(secret, document)
     if wait:
         cluster.wait_ready(namespace, f"{name}-0")
@@ -348,7 +375,10 @@ def stateful_set(
     if command:
         container["command"] = list(command)
     if probe:
-        container["readinessProbe"] = {"exec": {"command": list(probe)}, "periodSeconds": 1, "timeoutSeconds": 5}
+        # It tells that the server is there, and a connection that it still is: a command each second is much work.
+        once = {"exec": {"command": list(probe)}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 120}
+        container["startupProbe"] = once
+        container["readinessProbe"] = {"tcpSocket": {"port": 5432}, "periodSeconds": 1}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",

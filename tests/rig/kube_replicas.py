@@ -30,7 +30,7 @@ def replicated_set(cluster: KubernetesCluster, namespace: str, name: str) -> tup
     primary = postgres_set(cluster, namespace, name, command=["bash", "-c", _REPLICA], replicas=2)
     standby = PostgresPod(cluster=cluster, namespace=namespace, name=f"{name}-1", database=primary.database)
     # There is no DNS, and a service's address leads from no pod to one of the same node: the standby is told.
-    address = cluster.get("pod", primary.name, "--namespace", namespace)["status"]["podIP"]
+    address = cluster.api.get("pod", primary.name, namespace=namespace)["status"]["podIP"]
     reach = f"timeout 5 bash -c '</dev/tcp/{address}/5432'"
     cluster.wait_for("the standby's container", lambda: _succeeds(standby, "true"), 60)
     if not _succeeds(standby, reach) and not _succeeds(standby, reach):
