@@ -44,11 +44,23 @@ mount_cgroups() {
   done
 }
 
+# Databases are made and dropped by the hundred, each of some three hundred files: in memory that takes a third of the
+# processor's time. Only where there is plenty. The engine mounts its root over itself, unless it is mounted already.
+VOLUMES=/var/lib/docker/volumes
+volumes_in_memory() {
+  if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -lt 12 ]; then return; fi
+  mkdir -p "$VOLUMES"
+  mountpoint -q "${VOLUMES%/*}" || mount --bind "${VOLUMES%/*}" "${VOLUMES%/*}"
+  mount --make-private "${VOLUMES%/*}"
+  mountpoint -q "$VOLUMES" || mount -t tmpfs -o mode=0701,size=50% respaldo-rig "$VOLUMES"
+}
+
 # Run dockerd with these options until it answers; fail when it ends, or at the deadline.
 attempt() {
   remove_stale
   # A session of its own: Ctrl-C in the terminal is for the tests, which still need the engine to clean up.
-  setsid dockerd --pidfile "$PIDFILE" --seccomp-profile "$STATE/seccomp.json" "$@" >>"$LOG" 2>&1 </dev/null &
+  # Memory is cheaper here than its being collected.
+  GOGC=400 setsid dockerd --pidfile "$PIDFILE" --seccomp-profile "$STATE/seccomp.json" "$@" >>"$LOG" 2>&1 </dev/null &
   local child=$! until=$((SECONDS + DEADLINE_S))
   while [ "$SECONDS" -lt "$until" ]; do
     if ! kill -0 "$child" 2>/dev/null; then return 1; fi
@@ -76,6 +88,7 @@ start() {
   # The filter is compiled anew for every command in a container, a fifth of the command's time; nothing strange runs here.
   echo '{"defaultAction": "SCMP_ACT_ALLOW"}' >"$STATE/seccomp.json"
   mount_cgroups
+  volumes_in_memory
   # Where a kernel lacks overlayfs or netfilter, slower layers and published ports by proxy still do.
   attempt || attempt --storage-driver=vfs || attempt --storage-driver=vfs --iptables=false || {
     say "dockerd did not come up:"
@@ -91,6 +104,7 @@ stop() {
   if ! runs "$pid" dockerd; then say "none of ours runs"; return; fi
   end "$pid"
   rm -f "$PIDFILE"
+  if [ "$(findmnt -no SOURCE "$VOLUMES")" = respaldo-rig ]; then umount "$VOLUMES" "${VOLUMES%/*}" || true; fi
   say "stopped"
 }
 

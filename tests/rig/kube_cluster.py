@@ -332,12 +332,13 @@ def postgres_set(
     ]
     # The entrypoint's temporary server listens on its socket alone: an answer on TCP is the final one's.
     probe = ["psql", "-d", "postgres://postgres:contrase%C3%B1a@127.0.0.1/tienda", "-c", "SELECT 1"]
+    kept = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {"medium": "Memory"}}
     document = stateful_set(
         name,
         "postgres:15",
         environment=settings,
         probe=probe,
-        volumes=[{"name": "data", **({"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {}})}],
+        volumes=[{"name": "data", **kept}],
         mounts=[{"name": "data", "mountPath": "/data"}],
         **options,
     )
