@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import wraps
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from respaldo.catalog.retention import (
     Reason,
     Retained,
     RetentionPolicy,
+    Verdict,
     category_of,
     plan_retention,
     removal_order,
@@ -69,25 +69,6 @@ def history_of(dice: Random) -> list[Retained]:
     return backups
 
 
-def over_histories(check: Callable[[list[Retained], RetentionPolicy], None]) -> Callable[[range], None]:
-    """Make a test of what holds for any history: ten thousand, the same ones each time."""
-
-    @pytest.mark.parametrize("seeds", HISTORIES, ids=str)
-    @wraps(check)
-    def test(seeds: range) -> None:
-        for seed in seeds:
-            dice = Random(seed)
-            try:
-                check(history_of(dice), policy_of(dice))
-            except Exception as error:
-                error.add_note(f"history {seed}")
-                raise
-
-    # pytest would take the arguments of the check for fixtures.
-    del test.__wrapped__
-    return test
-
-
 def period_of(backup: Retained, zone: tzinfo | None) -> tuple[Category, tuple[int, ...]]:
     local = backup.started.astimezone(zone)
     category = category_of(backup.started, zone)
@@ -96,9 +77,8 @@ def period_of(backup: Retained, zone: tzinfo | None) -> tuple[Category, tuple[in
     return category, (local.year, local.month, local.day if category is Category.DAILY else 0)
 
 
-@over_histories
-def test_plan_keeps_what_must_never_go(backups: list[Retained], policy: RetentionPolicy) -> None:
-    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy, now=NOW)}
+def check_plan_keeps_what_must_never_go(backups: list[Retained], policy: RetentionPolicy, plan: list[Verdict]) -> None:
+    verdicts = {verdict.name: verdict for verdict in plan}
     assert set(verdicts) == {backup.name for backup in backups}
     assert all(verdict.reasons for verdict in verdicts.values())
     newest_first = sorted(backups, key=lambda backup: (backup.started, backup.name), reverse=True)
@@ -112,11 +92,10 @@ def test_plan_keeps_what_must_never_go(backups: list[Retained], policy: Retentio
             assert verdicts[backup.base].keep
 
 
-@over_histories
-def test_plan_keeps_as_many_of_each_category_as_the_policy_says(
-    backups: list[Retained], policy: RetentionPolicy
+def check_plan_keeps_as_many_of_each_category_as_the_policy_says(
+    backups: list[Retained], policy: RetentionPolicy, plan: list[Verdict]
 ) -> None:
-    verdicts = {verdict.name: verdict for verdict in plan_retention(backups, policy, now=NOW)}
+    verdicts = {verdict.name: verdict for verdict in plan}
     counts = {Reason.MONTHLY: policy.monthly, Reason.WEEKLY: policy.weekly, Reason.DAILY: policy.daily}
     for reason, count in counts.items():
         periods: dict[tuple[Category, tuple[int, ...]], list[Retained]] = {}
@@ -134,25 +113,44 @@ def test_plan_keeps_as_many_of_each_category_as_the_policy_says(
     assert sorted(kept_fulls, key=lambda one: one.name) == sorted(newest, key=lambda one: one.name)
 
 
-@over_histories
-def test_plan_of_the_survivors_removes_nothing(backups: list[Retained], policy: RetentionPolicy) -> None:
-    kept = {verdict.name for verdict in plan_retention(backups, policy, now=NOW) if verdict.keep}
+def check_plan_of_the_survivors_removes_nothing(
+    backups: list[Retained], policy: RetentionPolicy, plan: list[Verdict]
+) -> None:
+    kept = {verdict.name for verdict in plan if verdict.keep}
     survivors = [backup for backup in backups if backup.name in kept]
     assert [verdict.name for verdict in plan_retention(survivors, policy, now=NOW) if not verdict.keep] == []
 
 
-@over_histories
-def test_removal_stopped_anywhere_leaves_no_incremental_without_its_base(
-    backups: list[Retained], policy: RetentionPolicy
+def check_removal_stopped_anywhere_leaves_no_incremental_without_its_base(
+    backups: list[Retained], _policy: RetentionPolicy, plan: list[Verdict]
 ) -> None:
-    verdicts = plan_retention(backups, policy, now=NOW)
-    order = removal_order(verdicts, backups)
-    assert sorted(order) == sorted(verdict.name for verdict in verdicts if not verdict.keep)
+    order = removal_order(plan, backups)
+    assert sorted(order) == sorted(verdict.name for verdict in plan if not verdict.keep)
     left = {backup.name: backup for backup in backups}
     had_base = {backup.name for backup in backups if backup.base in left}
     for name in order:
         del left[name]
         assert [one.name for one in left.values() if one.name in had_base and one.base not in left] == []
+
+
+@pytest.mark.parametrize("seeds", HISTORIES, ids=str)
+def test_what_holds_for_any_history(seeds: range) -> None:
+    """Ten thousand, the same ones each time."""
+    for seed in seeds:
+        dice = Random(seed)
+        backups, policy = history_of(dice), policy_of(dice)
+        plan = plan_retention(backups, policy, now=NOW)
+        for check in (
+            check_plan_keeps_what_must_never_go,
+            check_plan_keeps_as_many_of_each_category_as_the_policy_says,
+            check_plan_of_the_survivors_removes_nothing,
+            check_removal_stopped_anywhere_leaves_no_incremental_without_its_base,
+        ):
+            try:
+                check(backups, policy, plan)
+            except Exception as error:
+                error.add_note(f"history {seed}")
+                raise
 
 
 def test_plan_of_nothing_is_nothing() -> None:
