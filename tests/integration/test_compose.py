@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.rig.compose import await_health
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import RigError
 
 
 def test_compose_file_comes_up_healthy_with_the_documented_tables(pc_db: PostgresContainer) -> None:
+    await_health(pc_db)
     columns = pc_db.psql(
         "SELECT table_name, string_agg(column_name, ',' ORDER BY ordinal_position) FROM information_schema.columns "
         "WHERE table_schema = 'public' GROUP BY table_name ORDER BY table_name"

@@ -30,9 +30,17 @@ def compose_command() -> list[str] | None:
     return None
 
 
+def await_health(container: PostgresContainer) -> None:
+    """Return once the engine finds the container healthy."""
+    deadline = time.monotonic() + HEALTHY_WITHIN_S
+    while (health := docker("inspect", "--format", "{{.State.Health.Status}}", NAME).strip()) != b"healthy":
+        assert time.monotonic() < deadline, f"{health.decode()}:\n{container.logs()}"
+        time.sleep(0.2)
+
+
 @contextmanager
 def compose_demo(directory: Path) -> Iterator[PostgresContainer]:
-    """Bring it up, wait until it is healthy, take it down with its volume. ``directory`` is the caller's own."""
+    """Bring it up, wait until it serves, take it down with its volume. ``directory`` is the caller's own."""
     compose = compose_command()
     require("compose", None if compose else "neither `docker compose` nor docker-compose is here")
     assert compose is not None
@@ -49,10 +57,7 @@ def compose_demo(directory: Path) -> Iterator[PostgresContainer]:
         container = PostgresContainer(
             id=NAME, name=NAME, image="postgres:15", user="postgres", password="12345", database=NAME
         )
-        deadline = time.monotonic() + HEALTHY_WITHIN_S
-        while (health := docker("inspect", "--format", "{{.State.Health.Status}}", NAME).strip()) != b"healthy":
-            assert time.monotonic() < deadline, f"{health.decode()}:\n{container.logs()}"
-            time.sleep(0.2)
+        container.wait()
         yield container
     finally:
         run([*compose, "down", "--volumes"], timeout_s=120)
