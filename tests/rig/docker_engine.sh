@@ -60,7 +60,7 @@ attempt() {
   remove_stale
   # A session of its own: Ctrl-C in the terminal is for the tests, which still need the engine to clean up.
   # Memory is cheaper here than its being collected.
-  GOGC=400 setsid dockerd --pidfile "$PIDFILE" --seccomp-profile "$STATE/seccomp.json" "$@" >>"$LOG" 2>&1 </dev/null &
+  setsid dockerd --pidfile "$PIDFILE" --seccomp-profile "$STATE/seccomp.json" "$@" >>"$LOG" 2>&1 </dev/null &
   local child=$! until=$((SECONDS + DEADLINE_S))
   while [ "$SECONDS" -lt "$until" ]; do
     if ! kill -0 "$child" 2>/dev/null; then return 1; fi

@@ -141,4 +141,5 @@ def _damage_index(sandbox: Sandbox, server: Server, await_server: Callable[[Sand
     damage = 'dd if=/dev/urandom of="$1" bs=8192 seek=1 count=1 conv=notrunc 2>/dev/null'
     sandbox.restart(meanwhile=["sh", "-c", damage, "sh", found[0]])
     damaged = reconnect(await_server(sandbox), ConnectionOverrides(database=server.connection.database))
-    return any(True for _finding in check_indexes(damaged))
+    with damaged.open_session() as session:
+        return any(True for _finding in check_indexes(damaged, session))

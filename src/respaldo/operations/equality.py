@@ -41,14 +41,16 @@ def find_differences(server: Server, reader: BackupReader) -> list[str]:
 def _differences(server: Server, reader: BackupReader) -> Iterator[str]:
     stored = stored_definitions(server, reader.read_object(SCHEMA))
     yield from _compare_definitions(stored, live_definitions(server))
-    yield from _compare_statements(count_statements(_stored_statements(reader)), live_statements(server))
+    # One session for all that needs one: each is a process that starts in the instance.
     with server.open_session() as session:
+        live = live_statements(server, session)
+        yield from _compare_statements(count_statements(_stored_statements(reader)), live)
         settings = reader.read_object(DATABASE).decode(errors="surrogateescape")
         if not are_same_settings(settings, read_settings_script(session)):
             yield _("the database's own settings, comment or privileges differ")
         for row in session.query(_INVALID):
             yield _("index {name} is not valid").format(name=row["name"])
-    yield from check_indexes(server)
+        yield from check_indexes(server, session)
 
 
 def are_same_settings(one: str, other: str) -> bool:
@@ -64,33 +66,41 @@ def can_check_indexes(server: Server, session: Session) -> bool:
     return server.facts.is_superuser and bool(session.value(available))
 
 
-def check_indexes(server: Server) -> Iterator[str]:
-    """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it."""
+def check_indexes(server: Server, session: Session) -> Iterator[str]:
+    """Yield each B-tree index that is damaged or lacks rows of its table, by ``amcheck`` where the image has it.
+
+    The first that is damaged ends the session; others follow it then.
+    """
+    if not can_check_indexes(server, session):
+        return
     quiet = settings_without_event_triggers(server)
-    with server.open_session() as session:
-        if not can_check_indexes(server, session):
-            return
-        session.execute(f"{quiet}CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
-        unchecked = iter(list(session.query(_BTREES)))
+    remove = f"{quiet}DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;"
+    session.execute(f"{quiet}CREATE SCHEMA respaldo_amcheck;\nCREATE EXTENSION amcheck SCHEMA respaldo_amcheck;")
+    unchecked = iter(list(session.query(_BTREES)))
+    damaged = _find_damaged(session, unchecked)
+    if damaged is None:
+        session.execute(remove)
+        return
     try:
-        while (damaged := _find_damaged(server, unchecked)) is not None:
+        while damaged is not None:
             yield damaged
+            with server.open_session() as another:
+                damaged = _find_damaged(another, unchecked)
     finally:
-        with server.open_session() as session:
-            session.execute(f"{quiet}DROP EXTENSION amcheck;\nDROP SCHEMA respaldo_amcheck;")
+        with server.open_session() as another:
+            another.execute(remove)
 
 
-def _find_damaged(server: Server, unchecked: Iterator[Mapping[str, Any]]) -> str | None:
+def _find_damaged(session: Session, unchecked: Iterator[Mapping[str, Any]]) -> str | None:
     """Check indexes until one is damaged, and say so: the error ends the session."""
-    with server.open_session() as session:
-        for index in unchecked:
-            check = f"respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true)"
-            try:
-                session.execute(f"SELECT {check};")
-            except PostgresError as error:
-                if error.tells_of_server:
-                    raise
-                return _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
+    for index in unchecked:
+        check = f"respaldo_amcheck.bt_index_check({index['oid']}::pg_catalog.oid::regclass, true)"
+        try:
+            session.execute(f"SELECT {check};")
+        except PostgresError as error:
+            if error.tells_of_server:
+                raise
+            return _("index {name} is damaged: {reason}").format(name=index["name"], reason=error.message)
     return None
 
 

@@ -98,19 +98,26 @@ class Filling:
 
     def _work(self, workers: Workers, agenda: _Agenda, loading: Loading) -> None:
         session: Session | None = None
+        in_heap_order = False
         try:
             while (step := agenda.take()) is not None:
                 if isinstance(step, list):
                     loading.load(workers, step)
                     agenda.add(self._checks_of(loading, step))
-                    if agenda.end_load():
-                        agenda.add(self._checks_by_sum(loading))
-                        agenda.end_loads()
-                    continue
+                    if not agenda.end_load():
+                        continue
                 if session is None:
                     session = self._server.open_session(self._database)
                     workers.closing(session)
+                if isinstance(step, list):
+                    session.execute(read_settings(self._encoding))
+                    in_heap_order = False
+                    agenda.add(self._checks_by_sum(loading, session))
+                    agenda.end_loads()
+                    continue
+                if not in_heap_order:
                     session.execute(heap_order_settings(self._encoding))
+                    in_heap_order = True
                 step(session)
         finally:
             if session is not None:
@@ -138,7 +145,7 @@ class Filling:
             else:
                 self._unlike.add(key)
 
-    def _checks_by_sum(self, loading: Loading) -> list[Check]:
+    def _checks_by_sum(self, loading: Loading, session: Session) -> list[Check]:
         heads = {series.key for series in self._reader.series if series.head}
         self._comparison = Comparison(
             self._server,
@@ -147,7 +154,7 @@ class Filling:
             columns=loading.columns,
             encoding=self._encoding,
         )
-        return [partial(_read, self._comparison, task) for task in self._comparison.plan()]
+        return [partial(_read, self._comparison, task) for task in self._comparison.plan(session)]
 
     def _look_closer(self) -> int:
         """Sum the rows of the tables whose digest is another, in the backup and in the database."""

@@ -59,7 +59,8 @@ def compare_rows(
     script put rows there too.
     """
     comparison = Comparison(server, database, expected, columns=columns, encoding=encoding)
-    tasks = iter(comparison.plan())
+    with comparison.open_session() as session:
+        tasks = iter(comparison.plan(session))
     lock = threading.Lock()
     workers = Workers(jobs)
 
@@ -107,12 +108,12 @@ class Comparison:
         self._found: dict[str, RowSum] = {}
         self._lock = threading.Lock()
 
-    def plan(self) -> list[tuple[str, str, int]]:
-        """Return what is read at once, the largest first: the table, the query, and about its size."""
-        with self.open_session() as session:
-            # Names as the backup holds them: in the database's own encoding.
-            self._tables = {table.qualified: table for table in list_tables(session)}
-            self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
+    def plan(self, session: Session) -> list[tuple[str, str, int]]:
+        """Return what is read at once, the largest first: the table, the query, and about its size. The session has
+        the settings of ``open_session``."""
+        # Names as the backup holds them: in the database's own encoding.
+        self._tables = {table.qualified: table for table in list_tables(session)}
+        self._roots = {row["oid"]: row["root"] for row in session.query(_PARTITIONS)}
         chosen = [
             replace(table, columns=self._columns[key])
             for key, table in self._tables.items()

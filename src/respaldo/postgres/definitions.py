@@ -12,6 +12,7 @@ from respaldo.postgres.archive import whole_script
 from respaldo.postgres.copytext import Statements, split_script
 from respaldo.postgres.dump import dump_data, dump_schema
 from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
 from respaldo.postgres.statements import split_bare_statements
 from respaldo.postgres.tables import list_tables
 
@@ -84,10 +85,9 @@ def live_definitions(server: Server) -> Counter[tuple[str, str]]:
     return stored_definitions(server, archive)
 
 
-def live_statements(server: Server) -> Counter[bytes]:
+def live_statements(server: Server, session: Session) -> Counter[bytes]:
     """Return what pg_dump's data script holds beside rows: sequences' values, large objects."""
-    with server.open_session() as session:
-        tables = [table for table in list_tables(session) if table.kind == "r"]
+    tables = [table for table in list_tables(session) if table.kind == "r"]
     stream = dump_data(server, None, excluded=tables, lock_timeout_s=30)
     parts = split_script(piece.text for piece in stream)
     return count_statements(part.text for part in parts if isinstance(part, Statements))

@@ -51,6 +51,7 @@ def read_settings(encoding: str) -> str:
         # As the tools are told (dump.py): a regclass is written with the quotes that they give it.
         "SET quote_all_identifiers = on;\n"
         "SET max_parallel_workers_per_gather = 0;\nSET enable_seqscan = off;\nSET jit = off;\n"
+        "SET enable_indexscan = on;\nSET enable_indexonlyscan = on;\nSET enable_bitmapscan = on;\n"
     )
 
 
