@@ -44,6 +44,18 @@ mount_cgroups() {
   done
 }
 
+# crun starts a command in a container with a third less work than runc. It takes no cgroups of both versions at once:
+# what version 2 has of them where the others are of version 1 goes to version 1 too.
+runtime_options() {
+  local controller
+  if ! command -v crun >/dev/null; then return; fi
+  for controller in $(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null); do
+    mkdir -p "/sys/fs/cgroup/$controller"
+    mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" || return 0
+  done
+  echo "--add-runtime crun=$(command -v crun) --default-runtime crun"
+}
+
 # Databases are made and dropped by the hundred, each of some three hundred files: in memory that takes a third of the
 # processor's time. Only where there is plenty. The engine mounts its root over itself, unless it is mounted already.
 VOLUMES=/var/lib/docker/volumes
@@ -59,7 +71,6 @@ volumes_in_memory() {
 attempt() {
   remove_stale
   # A session of its own: Ctrl-C in the terminal is for the tests, which still need the engine to clean up.
-  # Memory is cheaper here than its being collected.
   setsid dockerd --pidfile "$PIDFILE" --seccomp-profile "$STATE/seccomp.json" "$@" >>"$LOG" 2>&1 </dev/null &
   local child=$! until=$((SECONDS + DEADLINE_S))
   while [ "$SECONDS" -lt "$until" ]; do
@@ -89,8 +100,11 @@ start() {
   echo '{"defaultAction": "SCMP_ACT_ALLOW"}' >"$STATE/seccomp.json"
   mount_cgroups
   volumes_in_memory
+  local runtime
+  runtime=$(runtime_options)
   # Where a kernel lacks overlayfs or netfilter, slower layers and published ports by proxy still do.
-  attempt || attempt --storage-driver=vfs || attempt --storage-driver=vfs --iptables=false || {
+  # shellcheck disable=SC2086 # several words
+  attempt $runtime || attempt --storage-driver=vfs || attempt --storage-driver=vfs --iptables=false || {
     say "dockerd did not come up:"
     tail -n 40 "$LOG" >&2
     exit 1
