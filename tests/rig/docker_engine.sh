@@ -57,10 +57,12 @@ runtime_options() {
 }
 
 # Databases are made and dropped by the hundred, each of some three hundred files: in memory that takes a third of the
-# processor's time. Only where there is plenty. The engine mounts its root over itself, unless it is mounted already.
+# processor's time. Only where there is plenty, and no container, which may be somebody's, whose volumes would be hidden
+# meanwhile. The engine mounts its root over itself, unless it is mounted already.
 VOLUMES=/var/lib/docker/volumes
 volumes_in_memory() {
   if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -lt 12 ]; then return; fi
+  if [ -n "$(ls -A "${VOLUMES%/*}/containers" 2>/dev/null)" ]; then return; fi
   mkdir -p "$VOLUMES"
   mountpoint -q "${VOLUMES%/*}" || mount --bind "${VOLUMES%/*}" "${VOLUMES%/*}"
   mount --make-private "${VOLUMES%/*}"
