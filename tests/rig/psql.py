@@ -27,8 +27,15 @@ def psql_from_here(words: list[str], sql: bytes, *, address: str, password: str)
     if program is None or not address:
         return None
     environment = {**os.environ, "PGHOST": address, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5"}
+    # What it says when it cannot log in is known by its first words, which are English then.
+    environment |= {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
     done = subprocess.run(
-        [program, *words[1:]], input=sql, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False
+        [program, "--no-password", *words[1:]],
+        input=sql,
+        env=environment,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
     )
     if done.returncode == _NOT_CONNECTED and done.stderr.startswith(b"psql: error: "):
         return None
