@@ -38,11 +38,10 @@ def _describe_definitions(server: PostgresContainer, database: str) -> list[byte
 
 def _describe_state(server: PostgresContainer, database: str) -> list[bytes]:
     """What the catalogues say of it, then its rows and sequences."""
-    argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", server.user, "-d", database, "-f", "-"]
     # The database's own settings must neither cut the comparison short nor change how it reads.
     options = f"{without_timeouts(server)} -c standard_conforming_strings=on -c default_transaction_read_only=off"
     options += " -c quote_all_identifiers=off"
-    lines = server.exec(argv, _STATE, environment={"PGOPTIONS": options}).stdout.split(b"\n")
+    lines = server.run_sql(_STATE, database, options=options).split(b"\n")
     # Which temporary schema a session has is chance.
     return [line for line in lines if b"pg_temp" not in line]
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from backup_orchestrator import UnifiedBackupOrchestrator
+from respaldo import language
+from respaldo.cli.main import cli, run_guarded
 from respaldo.repository.manifest import seal
 from tests.conftest import ContainerFactory
 from tests.rig.containers import PostgresContainer
@@ -32,12 +37,13 @@ class Person:
     def run(
         self, *words: str, flat: bool = False, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", **self.variables}
-        start = ["backup_orchestrator.py", "--dir"] if flat else ["-m", "respaldo", "--repository"]
+        environment = {"RESPALDO_LANG": "en", **self.variables, **(variables or {})}
+        if not flat:
+            return self._run_here(words, environment)
         done = subprocess.run(
-            [sys.executable, *start, str(self.repository), *words],
+            [sys.executable, "backup_orchestrator.py", "--dir", str(self.repository), *words],
             cwd=ROOT,
-            env={**environment, **(variables or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
             text=True,
             capture_output=True,
             timeout=120,
@@ -45,6 +51,18 @@ class Person:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def _run_here(self, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in this process, in English."""
+        out, err = io.StringIO(), io.StringIO()
+        arguments = ["--repository", str(self.repository), *words]
+        with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
+            language._translation.cache_clear()
+            try:
+                status = run_guarded(lambda: cli.main(args=arguments, prog_name="respaldo", standalone_mode=False))
+            finally:
+                language._translation.cache_clear()
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     def refused(
         self, status: int, *words: str, says: str = "", flat: bool = False, variables: Mapping[str, str] | None = None

@@ -30,6 +30,8 @@ _TIMEOUTS = {
     "idle_session_timeout": 14,
     "transaction_timeout": 17,
 }
+# Debian's wrapper on PATH takes longer than what it finds.
+_PAST_WRAPPER = ("sh", "-c", 'PATH=/usr/lib/postgresql/$PG_MAJOR/bin:$PATH; exec "$@"', "sh")
 _numbers = itertools.count(1)
 
 
@@ -74,19 +76,22 @@ class PostgresContainer:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only, the last line's end cut off."""
+        return self.run_sql(sql.encode(), database).decode().removesuffix("\n")
+
+    def run_sql(self, sql: bytes, database: str | None = None, *, options: str = "") -> bytes:
+        """Do as ``psql`` does with bytes of any encoding, in a session with these options of libpq's."""
         words = psql_words(self.user, database or self.database)
-        said = psql_from_here(words, sql.encode(), address=self.address(), password=self.password)
-        said = self.exec(words, sql.encode()).stdout if said is None else said
-        return said.decode().removesuffix("\n")
+        said = psql_from_here(words, sql, address=self.address(), password=self.password, options=options)
+        return self.exec(words, sql, environment={"PGOPTIONS": options}).stdout if said is None else said
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the container's own ``pg_dump`` writes, whatever timeouts are set on the database."""
-        argv = ["pg_dump", "-U", self.user, "-d", database or self.database, *options]
+        argv = [*_PAST_WRAPPER, "pg_dump", "-U", self.user, "-d", database or self.database, *options]
         return self.exec(argv, environment={"PGOPTIONS": without_timeouts(self)}).stdout
 
     def pg_restore(self, archive: bytes, *options: str, database: str | None = None) -> None:
         """Hand an archive to the container's own ``pg_restore``."""
-        self.exec(["pg_restore", "-U", self.user, "-d", database or self.database, *options], archive)
+        self.exec([*_PAST_WRAPPER, "pg_restore", "-U", self.user, "-d", database or self.database, *options], archive)
 
     def address(self) -> str:
         """The container's address on the engine's bridge, reachable from this host on port 5432; empty where it has

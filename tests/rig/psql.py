@@ -21,14 +21,17 @@ def psql_words(user: str, database: str) -> list[str]:
     return ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-f", "-"]
 
 
-def psql_from_here(words: list[str], sql: bytes, *, address: str, password: str) -> bytes | None:
-    """Return what it prints, or None where there is no psql here or it cannot log in; raise RigError where it fails."""
+def psql_from_here(words: list[str], sql: bytes, *, address: str, password: str, options: str = "") -> bytes | None:
+    """Return what it prints, or None where there is no psql here or it cannot log in; raise RigError where it fails.
+
+    ``options``: libpq's, of the session.
+    """
     program = _program()
     if program is None or not address:
         return None
     environment = {**os.environ, "PGHOST": address, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5"}
     # What it says when it cannot log in is known by its first words, which are English then.
-    environment |= {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+    environment |= {"PGOPTIONS": options, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
     done = subprocess.run(
         [program, "--no-password", *words[1:]],
         input=sql,
