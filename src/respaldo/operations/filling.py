@@ -98,7 +98,6 @@ class Filling:
 
     def _work(self, workers: Workers, agenda: _Agenda, loading: Loading) -> None:
         session: Session | None = None
-        in_heap_order = False
         try:
             while (step := agenda.take()) is not None:
                 if isinstance(step, list):
@@ -106,18 +105,11 @@ class Filling:
                     agenda.add(self._checks_of(loading, step))
                     if not agenda.end_load():
                         continue
+                    step = partial(self._plan_sums, agenda, loading)
                 if session is None:
                     session = self._server.open_session(self._database)
                     workers.closing(session)
-                if isinstance(step, list):
-                    session.execute(read_settings(self._encoding))
-                    in_heap_order = False
-                    agenda.add(self._checks_by_sum(loading, session))
-                    agenda.end_loads()
-                    continue
-                if not in_heap_order:
                     session.execute(heap_order_settings(self._encoding))
-                    in_heap_order = True
                 step(session)
         finally:
             if session is not None:
@@ -145,7 +137,8 @@ class Filling:
             else:
                 self._unlike.add(key)
 
-    def _checks_by_sum(self, loading: Loading, session: Session) -> list[Check]:
+    def _plan_sums(self, agenda: _Agenda, loading: Loading, session: Session) -> None:
+        """Once all is loaded, add what is compared row by row. The session is in the heap's order again after it."""
         heads = {series.key for series in self._reader.series if series.head}
         self._comparison = Comparison(
             self._server,
@@ -154,7 +147,10 @@ class Filling:
             columns=loading.columns,
             encoding=self._encoding,
         )
-        return [partial(_read, self._comparison, task) for task in self._comparison.plan(session)]
+        session.execute(read_settings(self._encoding))
+        agenda.add([partial(_read, self._comparison, task) for task in self._comparison.plan(session)])
+        session.execute(heap_order_settings(self._encoding))
+        agenda.end_loads()
 
     def _look_closer(self) -> int:
         """Sum the rows of the tables whose digest is another, in the backup and in the database."""
