@@ -22,7 +22,7 @@ TESTS = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.
 unexport CONTAINER_NAME POSTGRES_CONTAINER BACKUP_DIR POD_NAME NAMESPACE KUBE_NAMESPACE
 unexport $(filter PG% POSTGRES_% RETENTION_% SLACK_%,$(.VARIABLES))
-# The tests run the program a thousand times: each would compile it anew.
+# Where a machine sets it, every worker would compile the tests, and many a process the program, anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

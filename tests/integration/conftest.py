@@ -39,6 +39,14 @@ class Ended:
     err: str
 
 
+def run_here(*words: str) -> Ended:
+    """Run the command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = run_guarded(lambda: cli.main(args=words, prog_name="respaldo", standalone_mode=False))
+    return Ended(status=status, out=out.getvalue(), err=err.getvalue())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Respaldo:
     """The command line, with one repository and one container."""
@@ -48,11 +56,7 @@ class Respaldo:
 
     def run(self, *words: str) -> Ended:
         """Run one command in this process."""
-        out, err = io.StringIO(), io.StringIO()
-        arguments = ["--repository", str(self.repository), *words]
-        with redirect_stdout(out), redirect_stderr(err):
-            status = run_guarded(lambda: cli.main(args=arguments, prog_name="respaldo", standalone_mode=False))
-        return Ended(status=status, out=out.getvalue(), err=err.getvalue())
+        return run_here("--repository", str(self.repository), *words)
 
     def run_apart(self, *words: str) -> Ended:
         """Run one command in a process of its own, with nothing in its environment that the tests put there."""
@@ -156,7 +160,7 @@ class RoundTrips:
 
 
 def _make_source(server: PostgresContainer, roles: Iterable[str], *, options: str = "") -> Database:
-    """Make a database and roles at once: each command in a container takes a tenth of a second."""
+    """Make a database and roles by one command."""
     source = Database(server=server, name=new_name())
     creates = [f'CREATE DATABASE "{source.name}" {options};', *(f'CREATE ROLE "{role}";' for role in roles)]
     server.psql("\n".join(creates), "postgres")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -16,11 +14,11 @@ from unittest.mock import patch
 import pytest
 
 from backup_orchestrator import UnifiedBackupOrchestrator
-from respaldo import language
-from respaldo.cli.main import cli, run_guarded
 from respaldo.repository.manifest import seal
 from tests.conftest import ContainerFactory
+from tests.integration.conftest import run_here
 from tests.rig.containers import PostgresContainer
+from tests.unit.languages import speaking
 
 ROOT = Path(__file__).parents[2]
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
@@ -37,32 +35,23 @@ class Person:
     def run(
         self, *words: str, flat: bool = False, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        environment = {"RESPALDO_LANG": "en", **self.variables, **(variables or {})}
-        if not flat:
-            return self._run_here(words, environment)
-        done = subprocess.run(
-            [sys.executable, "backup_orchestrator.py", "--dir", str(self.repository), *words],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
-            text=True,
-            capture_output=True,
-            timeout=120,
-            check=False,
-        )
+        environment = {**self.variables, **(variables or {})}
+        if flat:
+            done = subprocess.run(
+                [sys.executable, "backup_orchestrator.py", "--dir", str(self.repository), *words],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", **environment},
+                text=True,
+                capture_output=True,
+                timeout=120,
+                check=False,
+            )
+        else:
+            with speaking("en"), patch.dict(os.environ, environment):
+                ended = run_here("--repository", str(self.repository), *words)
+            done = subprocess.CompletedProcess(words, ended.status, ended.out, ended.err)
         assert "Traceback" not in done.stderr, done.stderr
         return done
-
-    def _run_here(self, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a command in this process, in English."""
-        out, err = io.StringIO(), io.StringIO()
-        arguments = ["--repository", str(self.repository), *words]
-        with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
-            language._translation.cache_clear()
-            try:
-                status = run_guarded(lambda: cli.main(args=arguments, prog_name="respaldo", standalone_mode=False))
-            finally:
-                language._translation.cache_clear()
-        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     def refused(
         self, status: int, *words: str, says: str = "", flat: bool = False, variables: Mapping[str, str] | None = None

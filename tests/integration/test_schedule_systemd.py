@@ -21,6 +21,7 @@ from tests.conftest import DatabaseFactory
 from tests.rig import systemd as rig
 from tests.rig.embedded import EmbeddedPostgres
 from tests.rig.requirements import require
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 #: From the boot to the first minute: the first test needs some of it to schedule its backup.
@@ -89,9 +90,10 @@ class Place:
     def await_run(self, name: str) -> None:
         """Return once a run was noted, and its service has ended."""
         service, noted = f"respaldo-{name}.service", self.directory / "copies 100%/.metadata/last_status.json"
-        rig.wait_for(
+        wait_for(
             lambda: noted.exists() and self.systemctl("is-active", service) in {"inactive\n", "failed\n"},
             lambda: self.systemctl("list-timers", "--all") + self.machine.run("journalctl").stdout,
+            rig.WITHIN_S,
         )
 
     def tidy(self) -> None:

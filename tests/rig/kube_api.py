@@ -8,7 +8,6 @@ import json
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -16,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from tests.rig.engine import RigError
 
-STARTS_IN_S = 60
+ANSWERS_IN_S = 60
 # The path of each kind that the tests name, by its singular; those of a namespace, and the cluster's own.
 _NAMESPACED = {
     "cronjob": "apis/batch/v1",
@@ -39,10 +38,12 @@ class KubernetesApi:
     def __init__(self, kubectl: Sequence[str]) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="respaldo-rig-")
         self._socket = f"{self._directory.name}/api"
-        self._proxy = subprocess.Popen(
-            [*kubectl, "proxy", f"--unix-socket={self._socket}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        command = [*kubectl, "proxy", f"--unix-socket={self._socket}"]
+        self._proxy = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         atexit.register(self._end)
+        # It says so once it listens, and nothing after.
+        if self._proxy.stdout is None or not self._proxy.stdout.readline():
+            raise RigError(f"{' '.join(command)}: ended with status {self._proxy.wait()}")
 
     def get(
         self, kind: str, name: str = "", *, namespace: str = "", selector: str = "", field_selector: str = ""
@@ -68,8 +69,11 @@ class KubernetesApi:
         self, method: str, path: str, document: Mapping[str, Any] | None = None, *, missing_is_fine: bool = False
     ) -> dict[str, Any]:
         headers = {"Content-Type": "application/apply-patch+yaml"} if document else {}
-        connection = self._connect()
+        connection = HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(ANSWERS_IN_S)
         try:
+            connection.sock.connect(self._socket)
             connection.request(method, path, json.dumps(document).encode() if document else None, headers)
             answer = connection.getresponse()
             said: dict[str, Any] = json.loads(answer.read())
@@ -80,22 +84,6 @@ class KubernetesApi:
         if answer.status >= 300 and not (missing_is_fine and answer.status == 404):
             raise RigError(f"{method} {path}: ({said.get('reason')}): {said.get('message')}")
         return said
-
-    def _connect(self) -> HTTPConnection:
-        """Connect to the proxy, which may be starting."""
-        connection = HTTPConnection("localhost", timeout=60)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(60)
-        deadline = time.monotonic() + STARTS_IN_S
-        while True:
-            try:
-                connection.sock.connect(self._socket)
-            except OSError as error:
-                if self._proxy.poll() is not None or time.monotonic() > deadline:
-                    raise RigError(f"kubectl proxy does not answer: {error}") from error
-                time.sleep(0.05)
-            else:
-                return connection
 
     def _end(self) -> None:
         self._proxy.terminate()

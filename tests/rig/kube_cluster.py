@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests.rig.engine import LABEL, RigError, docker, is_abandoned, run, run_id
 from tests.rig.kube_api import KubernetesApi
@@ -331,7 +332,7 @@ def postgres_set(
         {"name": "PGDATA", "value": "/data/pgdata"},
     ]
     # The entrypoint's temporary server listens on its socket alone: an answer on TCP is the final one's.
-    probe = ["psql", "-d", "postgres://postgres:contrase%C3%B1a@127.0.0.1/tienda", "-c", "SELECT 1"]
+    probe = ["psql", "-d", f"postgres://postgres:{quote(PASSWORD)}@127.0.0.1/tienda", "-c", "SELECT 1"]
     kept = {"persistentVolumeClaim": {"claimName": claim}} if claim else {"emptyDir": {"medium": "Memory"}}
     document = stateful_set(
         name,

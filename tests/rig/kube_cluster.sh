@@ -151,8 +151,7 @@ YAML
 launch() { # launch NAME COMMAND...: in the background and in a session of its own, its number and its log kept
   local name=$1
   shift
-  # Memory is cheaper here than its being collected.
-  GOGC=400 setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null 8>&- &
+  setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null 8>&- &
   echo $! >"$STATE/$name.pid"
 }
 

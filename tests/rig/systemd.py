@@ -8,10 +8,11 @@ import shutil
 import signal
 import struct
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+
+from tests.rig.waiting import wait_for
 
 SCRIPT = Path(__file__).with_name("systemd.sh")
 PROGRAM = Path("/lib/systemd/systemd")
@@ -59,15 +60,6 @@ def why_unavailable() -> str | None:
     return f"namespaces, overlayfs: {done.stderr.decode(errors='replace').strip()}" if done.returncode else None
 
 
-def wait_for(condition: Callable[[], bool], what: Callable[[], str], within_s: float = WITHIN_S) -> None:
-    """Return once the condition holds; fail with what there is instead when the time is up."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemdError(what())
-        time.sleep(0.05)
-
-
 class Machine:
     """One machine. ``state`` is the same directory there as here, and keeps what lasts from one boot to the next; each
     of ``readable`` can be read there."""
@@ -97,7 +89,9 @@ class Machine:
                 [*command, *map(str, self._readable)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            wait_for(lambda: self._is_up(pid), lambda: f"it does not boot:\n{console.read_text(errors='replace')}")
+            wait_for(
+                lambda: self._is_up(pid), lambda: f"it does not boot:\n{console.read_text(errors='replace')}", WITHIN_S
+            )
         except BaseException:
             self.power_off()
             raise

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from respaldo import language
+from tests.unit.languages import speaking
 
 
 @pytest.fixture
-def in_english(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_english() -> Iterator[None]:
     """Have messages be English, for tests that look for words in them."""
-    monkeypatch.setenv("RESPALDO_LANG", "en")
-    monkeypatch.setenv("LANGUAGE", "en")
-    language._translation.cache_clear()
-    yield
-    language._translation.cache_clear()
+    with speaking("en"):
+        yield

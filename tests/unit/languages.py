@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,18 +11,25 @@ from respaldo import language
 from respaldo.errors import RespaldoError
 
 
+@contextmanager
+def speaking(name: str) -> Iterator[None]:
+    """Have every message be in this language."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RESPALDO_LANG", name)
+        patch.setenv("LANGUAGE", name)
+        language._translation.cache_clear()
+        try:
+            yield
+        finally:
+            language._translation.cache_clear()
+
+
 def say_in_each(say: Callable[[], str]) -> dict[str, str]:
     """Return what ``say`` says in each language, by language; fail where it is not translated or a field is left."""
     said = {}
     for name in language.LANGUAGES:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RESPALDO_LANG", name)
-            patch.setenv("LANGUAGE", name)
-            language._translation.cache_clear()
-            try:
-                said[name] = say()
-            finally:
-                language._translation.cache_clear()
+        with speaking(name):
+            said[name] = say()
     assert len(set(said.values())) == len(said), f"the same in all languages: {said}"
     assert not any("{" in text or "None" in text for text in said.values()), said
     return said
