@@ -174,6 +174,7 @@ PLAN = RestorePlan(
     filling="shop_new",
     old="shop_old",
     live=LiveDatabase(name="shop", sessions=("psql",), size_bytes=3),
+    has_leftovers=False,
     problems=(Problem(message="x"),),
     request=RestoreRequest(),
 )

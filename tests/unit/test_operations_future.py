@@ -94,7 +94,15 @@ def test_a_restore_says_of_no_backup_that_it_is_less_than_nothing_old(
     made: datetime, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = RestorePlan(
-        source="b1", database="d", live=None, old=None, made=made, filling="f", problems=(), request=RestoreRequest()
+        source="b1",
+        database="d",
+        live=None,
+        has_leftovers=False,
+        old=None,
+        made=made,
+        filling="f",
+        problems=(),
+        request=RestoreRequest(),
     )
     _describe(Output(), plan, App(Settings(), clock=FixedClock(START)))
     shown = "".join(capsys.readouterr())

@@ -24,6 +24,12 @@ from respaldo.postgres.snapshot import heap_order_settings, read_settings, resto
 from respaldo.postgres.tables import Table, list_tables
 from respaldo.repository.reader import BackupReader
 from respaldo.repository.records import Segment
+from respaldo.units import MIB
+
+# A worker more starts psql twice, which takes as long as loading and comparing about so much, each table counted for
+# 64 KiB more.
+_WORKER_BYTES = 4 * MIB
+_TABLE_BYTES = 64 * 1024
 
 Check: TypeAlias = Callable[[Session], None]
 
@@ -43,7 +49,7 @@ class Filling:
         self._database = database
         self._reader = reader
         self._encoding = encoding
-        self._jobs = jobs
+        self._jobs = min(jobs, 1 + _work_bytes(reader) // _WORKER_BYTES)
         self._listen = listen
         self._columns: Mapping[str, Sequence[str]] = {}
         self._unlike: set[str] = set()
@@ -166,6 +172,10 @@ class Filling:
         return compare_rows(
             self._server, self._database, expected, columns=self._columns, encoding=self._encoding, jobs=self._jobs
         )
+
+
+def _work_bytes(reader: BackupReader) -> int:
+    return sum(segment.raw_size for segment in reader.segments) + len(reader.series) * _TABLE_BYTES
 
 
 def _read(comparison: Comparison, task: tuple[str, str, int], session: Session) -> None:

@@ -46,7 +46,8 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """What will happen, for a person to read before it does. ``live``: the database that will be replaced."""
+    """What will happen, for a person to read before it does. ``live``: the database that will be replaced.
+    ``has_leftovers``: a run fills a database, or one that died did."""
 
     source: str
     made: datetime
@@ -54,6 +55,7 @@ class RestorePlan:
     filling: str
     old: str | None
     live: LiveDatabase | None
+    has_leftovers: bool
     problems: tuple[Problem, ...]
     request: RestoreRequest
 
@@ -97,6 +99,7 @@ def plan_restore(
         filling=_shorten(database, f"{RESTORING}{stamp}"),
         old=_shorten(database, f"{KEPT}{stamp}") if live is not None and not request.in_place else None,
         live=live,
+        has_leftovers=any(RESTORING in name for name in surroundings.databases),
         problems=tuple(problems),
         request=request,
     )
@@ -127,7 +130,7 @@ def execute_restore(
     request = plan.request
     for problem in plan.problems:
         listen(Warned(message=problem.message))
-    for name, error in drop_leftovers(server).items():
+    for name, error in (drop_leftovers(server) if plan.has_leftovers else {}).items():
         told = _("dropped {name}, which a run that died had left")
         if error is not None:
             told = _(

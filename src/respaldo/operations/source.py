@@ -84,7 +84,8 @@ class BackupSource:
         # they would fire its event triggers.
         events = b"".join(SafeScript([event_trigger_script(server, schema)]))
         last = map_roles((events + reader.read_object(DATABASE)).decode(errors="surrogateescape"), self._role_map)
-        apply_settings(server, database, last.encode(errors="surrogateescape"))
+        if last:
+            apply_settings(server, database, last.encode(errors="surrogateescape"))
         return rows
 
     def _has_tablespaces(self, server: Server) -> bool:
