@@ -189,7 +189,7 @@ def http_server(certificate: Certificate | None = None, *, port: int = 0) -> Ite
         server.socket = certificate.server_context().wrap_socket(server.socket, server_side=True)
     scheme, host = ("http", "127.0.0.1") if certificate is None else ("https", "localhost")
     inbox.url = f"{scheme}://{host}:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     try:
         yield inbox

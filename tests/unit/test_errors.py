@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -32,17 +32,24 @@ def test_tree_at_the_top_is_the_tree() -> None:
 @pytest.mark.parametrize("error", CLASSES)
 def test_each_class_is_raised_and_expected_somewhere(error: type[RespaldoError]) -> None:
     made = re.compile(rf"\b{error.__name__}\(")
-    sources = [file for file in (ROOT / "src").rglob("*.py") if file.name != "errors.py"]
-    assert any(made.search(file.read_text()) for file in sources), "nothing raises it"
+    assert any(made.search(text) for text in read_all("src", "*.py", "errors.py")), "nothing raises it"
     expected = re.compile(rf"\b{error.__name__}\b|(?:returncode|status|code) == {error.exit_code}\b")
-    tests = [file for file in (ROOT / "tests").rglob("test_*.py") if file != Path(__file__)]
-    assert any(expected.search(file.read_text()) for file in tests), "no test expects it"
+    assert any(expected.search(text) for text in read_all("tests", "test_*.py", Path(__file__).name)), (
+        "no test expects it"
+    )
 
 
-def hints() -> Iterator[str]:
-    """Yield every text that is given as a hint, as it stands in the sources."""
-    for file in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+@cache
+def read_all(directory: str, pattern: str, but: str) -> list[str]:
+    return [file.read_text() for file in (ROOT / directory).rglob(pattern) if file.name != but]
+
+
+@cache
+def hints() -> set[str]:
+    """Return every text that is given as a hint, as it stands in the sources."""
+    found: set[str] = set()
+    for text in read_all("src", "*.py", ""):
+        for node in ast.walk(ast.parse(text)):
             named = (
                 [one.value for one in node.keywords if one.arg in {"hint", "remedy"}]
                 if isinstance(node, ast.Call)
@@ -52,7 +59,8 @@ def hints() -> Iterator[str]:
                 named.append(node.value)
             for value in named:
                 parts = (one.value for one in ast.walk(value) if isinstance(one, ast.Constant))
-                yield from (part for part in parts if isinstance(part, str) and " " in part)
+                found.update(part for part in parts if isinstance(part, str) and " " in part)
+    return found
 
 
 def spanish(texts: set[str]) -> set[str]:
@@ -63,14 +71,15 @@ def spanish(texts: set[str]) -> set[str]:
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_what_a_hint_says_to_type_is_there(language: str) -> None:
     """Each flag is one of a command, each command one that there is: a person at night types what is written."""
-    texts = set(hints())
-    assert len(texts) > 100
-    texts = spanish(texts) if language == "es" else texts
+    shown = hints()
+    assert len(shown) > 100
+    if language == "es":
+        shown = spanish(shown)
     commands = dict(commands_of(cli, "respaldo"))
     flags = {flag for one in [cli, *commands.values()] for parameter in one.params for flag in parameter.opts}
     words = {path.removeprefix("respaldo ") for path in commands}
     wrong = []
-    for text in texts:
+    for text in shown:
         known = flags | {"--help"} | FOREIGN_FLAGS
         wrong += [(flag, text) for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text) if flag not in known]
         for said in re.findall(r"respaldo ((?:[a-z]+ ?){1,2})", text):

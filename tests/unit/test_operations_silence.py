@@ -10,7 +10,7 @@ import pytest
 
 from respaldo.operations.silence import Silence
 
-AFTER_S = 0.4
+AFTER_S = 0.1
 WITHIN_S = 60
 
 

@@ -12,7 +12,7 @@ from email.message import Message as Headers
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from respaldo import __version__
 from respaldo.errors import NotificationError
@@ -35,9 +35,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float)
     """
     host = urlsplit(url).hostname or ""
     request = Request(url, data=body, headers={"User-Agent": f"respaldo/{__version__}", **headers}, method="POST")
-    opener = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
     try:
-        with opener.open(request, timeout=timeout_s) as answer:
+        with build_opener(_NoRedirects).open(request, timeout=timeout_s) as answer:
             data: bytes = answer.read(_LONGEST_ANSWER)
             return data
     except HTTPError as error:
