@@ -16,7 +16,7 @@ CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 # More for pytest: make test ARGS='-k retention -x'
 ARGS ?=
 # Tests wait for servers more than they compute. JOBS=0 runs them one after another, in this process.
-JOBS ?= 3
+JOBS ?= 4
 TESTS = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 
 # The product reads these from its environment; what the machine says must not reach a test, a demo or a benchmark.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +22,5 @@ def orchestrator(directory: Path, *words: str, **variables: str) -> subprocess.C
 
 
 def _run(directory: Path, words: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=directory,
-        env=shell_variables(**{"HOME": str(directory), "RESPALDO_LANG": "en", **variables}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    environment = shell_variables(**{"HOME": str(directory), "RESPALDO_LANG": "en", **variables})
+    return run_program(words, cwd=directory, env=environment)

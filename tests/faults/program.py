@@ -17,6 +17,7 @@ from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.conftest import Respaldo
 from tests.rig.containers import PostgresContainer
+from tests.rig.program import run_program
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 120
@@ -69,7 +70,9 @@ class Program:
     def run(
         self, command: str, *options: str, module: Sequence[str] = ("respaldo",)
     ) -> subprocess.CompletedProcess[str]:
-        return finish(self.start(command, *options, module=module))
+        done = run_program(["-m", *module, *self.argv(command, *options)], cwd=ROOT, env=ENVIRONMENT, timeout=RUN_S)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
 
     def back_up(self, *options: str) -> str:
         """Make a backup that must succeed; return its name."""

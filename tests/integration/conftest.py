@@ -6,8 +6,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from tests.contracts import CONTRACT
 from tests.integration.comparison import SQL, assert_description, assert_same_database, describe
 from tests.rig.containers import PostgresContainer, major_of
 from tests.rig.database import Database, new_name
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
@@ -60,14 +59,9 @@ class Respaldo:
 
     def run_apart(self, *words: str) -> Ended:
         """Run one command in a process of its own, with nothing in its environment that the tests put there."""
-        done = subprocess.run(
-            [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words],
-            env=shell_variables(),
-            capture_output=True,
-            timeout=200,
-            check=False,
-        )
-        return Ended(status=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+        command = ["-m", "respaldo", "--repository", str(self.repository), *words]
+        done = run_program(command, cwd=ROOT, env=shell_variables(), timeout=200)
+        return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
 
     def backup(self, database: str, *words: str, expect: str | None = None) -> dict[str, Any]:
         """Back a database up and return what ``--json`` prints; fail where it fails, or is not the type expected."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from respaldo.repository.manifest import seal
 from tests.conftest import ContainerFactory
 from tests.integration.conftest import run_here
 from tests.rig.containers import PostgresContainer
+from tests.rig.program import run_program
 from tests.unit.languages import speaking
 
 ROOT = Path(__file__).parents[2]
@@ -37,15 +37,9 @@ class Person:
     ) -> subprocess.CompletedProcess[str]:
         environment = {**self.variables, **(variables or {})}
         if flat:
-            done = subprocess.run(
-                [sys.executable, "backup_orchestrator.py", "--dir", str(self.repository), *words],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", **environment},
-                text=True,
-                capture_output=True,
-                timeout=120,
-                check=False,
-            )
+            given = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", **environment}
+            command = ["backup_orchestrator.py", "--dir", str(self.repository), *words]
+            done = run_program(command, cwd=ROOT, env=given)
         else:
             with speaking("en"), patch.dict(os.environ, environment):
                 ended = run_here("--repository", str(self.repository), *words)

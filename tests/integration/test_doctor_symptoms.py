@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,6 +19,7 @@ from respaldo.repository.records import Manifest
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.rig import embedded
+from tests.rig.program import run_program
 from tests.rig.requirements import require
 from tests.rig.variables import shell_variables
 from tests.unit.manifests import write_backups
@@ -64,17 +64,12 @@ class Doctor:
     server: embedded.EmbeddedPostgres
     repository: Path
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run any command there."""
         place = ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
         variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "TMPDIR": str(self.server.directory)}
-        return subprocess.run(
-            [sys.executable, "-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]],
-            env=shell_variables(RESPALDO_LANG="en", **variables),
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        command = ["-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]]
+        return run_program(command, cwd=self.repository.parent, env=shell_variables(RESPALDO_LANG="en", **variables))
 
     def examine(self, database: str, *words: str) -> Seen:
         ended = self.run("doctor", "--database", database, *(words or ("--user", "postgres")), "--json")

@@ -32,6 +32,7 @@ from tests.integration.comparison import SQL
 from tests.integration.conftest import AFTER_THE_FULL
 from tests.rig.database import Database, database_on
 from tests.rig.embedded import EmbeddedPostgres
+from tests.rig.program import run_program
 from tests.rig.requirements import require
 from tests.rig.variables import shell_variables
 
@@ -64,13 +65,8 @@ class Local:
         return shell_variables(PATH=path, PGUSER="postgres", RESPALDO_LANG=language, TMPDIR=directory)
 
     def run(self, *words: str, language: str = "en") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words),
-            env=self.variables(language),
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
+        return run_program(
+            self.command(*words)[1:], cwd=self.repository.parent, env=self.variables(language), timeout=200
         )
 
     def backup(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import KubernetesCluster, PostgresPod, claimed_volume, postgres_set
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 Shared = Callable[[int], PostgresContainer]
@@ -42,8 +43,7 @@ def postgres(kubernetes_cluster: KubernetesCluster) -> Iterator[PostgresPod]:
 
 def run(cluster: KubernetesCluster, program: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = shell_variables(**{"KUBECONFIG": str(cluster.kubeconfig), **variables})
-    command = [sys.executable, *program]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    return run_program(program, cwd=ROOT, env=environment, timeout=200)
 
 
 def respaldo(pod: PostgresPod, repository: Path, *words: str, **variables: str) -> Any:

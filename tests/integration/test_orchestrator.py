@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +15,7 @@ from respaldo.cli.flat import build_parser
 from tests.conftest import DatabaseFactory
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import KubernetesCluster, postgres_set
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
@@ -49,17 +48,12 @@ class Person:
 
     def run(self, *words: str, status: int = 0) -> str:
         self.used |= {word for word in words if word.startswith("-")}
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "backup_orchestrator.py"), *words],
+        path = f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = run_program(
+            [str(ROOT / "backup_orchestrator.py"), *words],
             cwd=self.directory,
-            env=shell_variables(
-                PATH=f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}",
-                RESPALDO_LANG=self.variables["RESPALDO_LANG"],
-            ),
-            input=f"1\n{self.yes}\n",
-            capture_output=True,
-            text=True,
-            check=False,
+            env=shell_variables(PATH=path, RESPALDO_LANG=self.variables["RESPALDO_LANG"]),
+            answers=f"1\n{self.yes}\n",
             timeout=200,
         )
         assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -1,11 +1,9 @@
 """A restore takes the live database's place only once it is whole; whatever fails before leaves that as it was."""
-# ruff: noqa: E501 - SQL and the lines that are expected of it are easier to read as they are
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from tests.contracts import CONTRACT
 from tests.integration.comparison import assert_description, assert_same_database, describe
 from tests.integration.conftest import ROOT, Ended, Respaldo, RoundTrip, copy_of, kept_round_trip
 from tests.rig.containers import PostgresContainer
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 Shared = Callable[[int], PostgresContainer]
@@ -50,13 +49,15 @@ def replace(trip: RoundTrip, name: str, *words: str) -> Ended:
 
 
 def run_flat(respaldo: Respaldo, *words: str, answers: str | None = None) -> Ended:
-    """Run the documented command, with what a person would type on a pipe."""
-    argv = [sys.executable, "backup_orchestrator.py", "--dir", str(respaldo.repository)]
-    done = subprocess.run(
-        [*argv, "--container", respaldo.container.name, *words],
-        cwd=ROOT, env=shell_variables(RESPALDO_LANG="en"), input=answers or "", text=True, capture_output=True, timeout=200,
-        check=False,
-    )  # fmt: skip
+    """Run the documented command, with what a person would type as its input."""
+    place = ["--dir", str(respaldo.repository), "--container", respaldo.container.name]
+    done = run_program(
+        ["backup_orchestrator.py", *place, *words],
+        cwd=ROOT,
+        env=shell_variables(RESPALDO_LANG="en"),
+        answers=answers or "",
+        timeout=200,
+    )
     return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from respaldo.repository.records import BackupFacts, BackupType, Decision, Serie
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
 from tests.integration.conftest import ROOT
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 TARGETS = [
@@ -81,20 +81,11 @@ def root(original: Path, tmp_path: Path) -> Path:
 def run(
     root: Path, *words: str, flat: bool = False, module: Sequence[str] = ("respaldo",)
 ) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-m", *module, "--repository", str(root), "retain"]
+    program = ["-m", *module, "--repository", str(root), "retain"]
     if flat:
-        program = [sys.executable, "backup_orchestrator.py", "--dir", str(root)]
+        program = ["backup_orchestrator.py", "--dir", str(root)]
     environment = shell_variables(RESPALDO_LANG="en", PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
-    return subprocess.run(
-        [*program, *words],
-        cwd=ROOT,
-        env=environment,
-        input="",
-        text=True,
-        capture_output=True,
-        timeout=100,
-        check=False,
-    )
+    return run_program([*program, *words], cwd=ROOT, env=environment)
 
 
 def listed(root: Path) -> dict[TargetPath, list[str]]:

@@ -22,6 +22,7 @@ import pytest
 from tests.conftest import ContainerFactory
 from tests.integration.test_secrets import CommandLines
 from tests.rig.containers import PostgresContainer
+from tests.rig.program import run_program
 
 ROOT = Path(__file__).parents[2]
 SECRET = "clave-plantada-4410"
@@ -62,8 +63,8 @@ class Place:
     server: PostgresContainer
 
     def respaldo(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words]
-        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=100)
+        command = ["-m", "respaldo", "--repository", str(self.repository), *words]
+        return run_program(command, cwd=self.repository.parent, env=environment())
 
     def backups(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = json.loads(self.respaldo("list", "--json").stdout)
