@@ -7,8 +7,6 @@ import ast
 import io
 import re
 import string
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from respaldo.cli.main import cli
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 from tests.unit.test_docs import commands_of
 
@@ -214,10 +213,9 @@ def test_no_message_stands_inside_an_f_string_where_extraction_misses_it() -> No
     ],
 )
 def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, str], said: str, tmp_path: Path) -> None:
-    environment = shell_variables(**variables)
-    command = [sys.executable, "-m", "respaldo", "--repository", str(tmp_path / "none"), "list"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == f"{said}{tmp_path / 'none'}\n"
+    command = ["-m", "respaldo", "--repository", str(tmp_path / "none"), "list"]
+    done = run_program(command, cwd=tmp_path, env=shell_variables(**variables))
+    assert (done.returncode, done.stdout) == (0, f"{said}{tmp_path / 'none'}\n")
 
 
 @pytest.mark.parametrize(
@@ -233,10 +231,7 @@ def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, s
     ],
 )
 def test_libraries_words_are_spanish_too(command: list[str], said: list[str]) -> None:
-    environment = shell_variables(LANG="C.UTF-8")
-    done = subprocess.run(
-        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
+    done = run_program(command, cwd=ROOT, env=shell_variables(LANG="C.UTF-8"))
     shown = done.stdout + done.stderr
     for text in said:
         assert text in shown

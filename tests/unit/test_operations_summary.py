@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from respaldo.schedule.plan import Schedule, Trigger
 from respaldo.storage.base import Storage
 from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
+from tests.rig.program import run_program
 from tests.unit.manifests import make_manifest, write_manifest
 
 # A Sunday that is the first of a month.
@@ -141,10 +140,10 @@ def test_next_run_is_told_on_the_screen_and_as_json(
             tmp_path,
             RunRecord(schedule="nightly", command=("backup",), started=START, ended=START, exit_code=0, targets=names),
         )
-    flat = [sys.executable, str(ROOT / "backup_orchestrator.py"), "--dir", str(tmp_path), "--backup-summary"]
+    flat = [str(ROOT / "backup_orchestrator.py"), "--dir", str(tmp_path), "--backup-summary"]
     environment = {**os.environ, "TZ": "UTC"}
-    shown = subprocess.run(flat, env=environment, capture_output=True, text=True, check=True).stdout
-    document = json.loads(subprocess.run([*flat, "--json"], env=environment, capture_output=True, check=True).stdout)
+    shown = run_program(flat, cwd=tmp_path, env=environment).stdout
+    document = json.loads(run_program([*flat, "--json"], cwd=tmp_path, env=environment).stdout)
     line = next(line for line in shown.splitlines() if line.strip().startswith("next run"))
     if is_known:
         assert re.fullmatch(r" +next run +\d{4}-\d\d-\d\d 02:00 UTC", line)
