@@ -83,10 +83,10 @@ def test_read_pieces_with_a_changed_byte_is_refused(compressor: str) -> None:
 
 @pytest.mark.parametrize("compressor", ["zstd", "gzip"])
 def test_unpacker_of_a_bomb_gives_pieces_of_at_most_4_mib(compressor: str) -> None:
-    bomb = PACK[compressor](bytes(100 << 20))
+    bomb = PACK[compressor](bytes(32 << 20))
     unpacker = make_unpacker(compressor, MARK)
     sizes = [len(text) for text in unpacker.feed(bomb)]
-    assert sum(sizes) == 100 << 20
+    assert sum(sizes) == 32 << 20
     assert max(sizes) <= 4 << 20
     assert unpacker.is_done
 
@@ -110,18 +110,18 @@ def test_plain_unpacker_finds_the_mark_however_it_is_split(before: bytes, after:
 
 @pytest.mark.parametrize("compressor", PACK)
 @pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, 13 << 20])
-@pytest.mark.parametrize("cut", [-1, 0, 3, 20])
-def test_unpacker_of_a_text_that_compresses_well_ends_where_it_ends(size: int, compressor: str, cut: int) -> None:
-    """``cut``: where a second piece of the stream begins, counted from the frame's end."""
+def test_unpacker_of_a_text_that_compresses_well_ends_where_it_ends(size: int, compressor: str) -> None:
     text = b"x" * size
     frame = PACK[compressor](text)
     stream = frame + MARK.encode() + b" 5\n"
-    unpacker = make_unpacker(compressor, MARK)
-    found = b"".join(unpacker.feed(stream[: len(frame) + cut]))
-    rest = stream[len(frame) + cut :]
-    if not unpacker.is_done:
-        found += b"".join(unpacker.feed(rest))
-        rest = b""
-    assert unpacker.is_done
-    assert found == text
-    assert unpacker.rest + rest == MARK.encode() + b" 5\n"
+    # Where a second piece of the stream begins, counted from the frame's end.
+    for cut in (-1, 0, 3, 20):
+        unpacker = make_unpacker(compressor, MARK)
+        found = b"".join(unpacker.feed(stream[: len(frame) + cut]))
+        rest = stream[len(frame) + cut :]
+        if not unpacker.is_done:
+            found += b"".join(unpacker.feed(rest))
+            rest = b""
+        assert unpacker.is_done, cut
+        assert found == text, cut
+        assert unpacker.rest + rest == MARK.encode() + b" 5\n", cut
