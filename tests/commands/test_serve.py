@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import pytest
 from tests.commands.command import respaldo
 from tests.rig.receivers import Inbox, free_port, http_server
 from tests.rig.variables import shell_variables
+from tests.rig.waiting import wait_for
 from tests.unit.manifests import write_backups
 
 WITHIN_S = 60
@@ -48,11 +48,13 @@ class Daemon:
         return [int(word) for word in children.read_text().split()]
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + WITHIN_S
-        while not condition():
-            assert time.monotonic() < deadline, self.said()
+        def holds() -> bool:
+            if condition():
+                return True
             assert self.process.poll() is None, self.said()
-            time.sleep(0.02)
+            return False
+
+        wait_for(holds, self.said, WITHIN_S, pause_s=0.02)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from respaldo.storage.directory import DirectoryStorage
 from tests.integration.conftest import Respaldo
 from tests.rig.containers import PostgresContainer
 from tests.rig.program import run_program
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 120
@@ -41,10 +41,7 @@ ROWS = 291_000
 
 def wait_until(holds: Callable[[], object], what: str, timeout_s: float = GONE_WITHIN_S) -> None:
     """Return as soon as ``holds`` gives something true; fail at the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.02)
+    wait_for(holds, lambda: f"not within {timeout_s:g} s: {what}", timeout_s, pause_s=0.02)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +67,7 @@ class Program:
     def run(
         self, command: str, *options: str, module: Sequence[str] = ("respaldo",)
     ) -> subprocess.CompletedProcess[str]:
-        done = run_program(["-m", *module, *self.argv(command, *options)], cwd=ROOT, env=ENVIRONMENT, timeout=RUN_S)
+        done = run_program(["-m", *module, *self.argv(command, *options)], cwd=ROOT, env=ENVIRONMENT, timeout_s=RUN_S)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

@@ -60,7 +60,7 @@ class Respaldo:
     def run_apart(self, *words: str) -> Ended:
         """Run one command in a process of its own, with nothing in its environment that the tests put there."""
         command = ["-m", "respaldo", "--repository", str(self.repository), *words]
-        done = run_program(command, cwd=ROOT, env=shell_variables(), timeout=200)
+        done = run_program(command, cwd=ROOT, env=shell_variables(), timeout_s=200)
         return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
 
     def backup(self, database: str, *words: str, expect: str | None = None) -> dict[str, Any]:

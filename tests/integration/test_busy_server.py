@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ContainerFactory
 from tests.integration.conftest import RoundTrips
 from tests.rig.containers import PostgresContainer
+from tests.rig.waiting import wait_for
 
 Shared = Callable[[int], PostgresContainer]
 
@@ -161,9 +162,6 @@ def test_backup_and_restore_leave_the_server_undisturbed(
     left = (
         "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'respaldo%' OR application_name LIKE 'pg_%'"
     )
-    deadline = time.monotonic() + 20
-    while server.psql(left) != "0":
-        assert time.monotonic() < deadline, "a session was left behind"
-        time.sleep(0.1)
+    wait_for(lambda: server.psql(left) == "0", lambda: "a session was left behind", 20, pause_s=0.1)
     # No process is left that nobody waits for.
     assert b" Z" not in server.exec(["sh", "-c", "cat /proc/[0-9]*/stat | sed 's/.*) / /' | cut -c1-2"]).stdout

@@ -69,7 +69,8 @@ class Doctor:
         place = ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
         variables = {"PATH": f"{self.server.bin_directory}:{os.environ['PATH']}", "TMPDIR": str(self.server.directory)}
         command = ["-m", "respaldo", "--repository", str(self.repository), words[0], *place, *words[1:]]
-        return run_program(command, cwd=self.repository.parent, env=shell_variables(RESPALDO_LANG="en", **variables))
+        environment = shell_variables(RESPALDO_LANG="en", **variables)
+        return run_program(command, cwd=self.repository.parent, env=environment, timeout_s=60)
 
     def examine(self, database: str, *words: str) -> Seen:
         ended = self.run("doctor", "--database", database, *(words or ("--user", "postgres")), "--json")

@@ -55,8 +55,9 @@ class Local:
     def place(self) -> list[str]:
         return ["--host", str(self.server.socket_directory), "--port", str(self.server.port)]
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "respaldo", "--repository", str(self.repository), *words]
+    def words(self, *words: str) -> list[str]:
+        """What the interpreter is given."""
+        return ["-m", "respaldo", "--repository", str(self.repository), *words]
 
     def variables(self, language: str = "en") -> dict[str, str]:
         path = f"{self.server.bin_directory}:{os.environ['PATH']}"
@@ -65,9 +66,7 @@ class Local:
         return shell_variables(PATH=path, PGUSER="postgres", RESPALDO_LANG=language, TMPDIR=directory)
 
     def run(self, *words: str, language: str = "en") -> subprocess.CompletedProcess[str]:
-        return run_program(
-            self.command(*words)[1:], cwd=self.repository.parent, env=self.variables(language), timeout=200
-        )
+        return run_program(self.words(*words), cwd=self.repository.parent, env=self.variables(language), timeout_s=200)
 
     def backup(self) -> dict[str, Any]:
         ended = self.run("backup", *self.place, "--database", self.database, "--json")
@@ -211,7 +210,7 @@ def test_every_target_is_drilled_and_each_failure_is_told(
 
 def test_server_that_a_killed_drill_left_is_ended_and_removed_by_the_next(local: Local) -> None:
     local.backup()
-    command = local.command("drill", *local.place)
+    command = [sys.executable, *local.words("drill", *local.place)]
     for step in ("owner.json", "data/postmaster.pid", "server.log"):
         with subprocess.Popen(
             command, env=local.variables(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

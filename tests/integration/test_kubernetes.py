@@ -43,7 +43,7 @@ def postgres(kubernetes_cluster: KubernetesCluster) -> Iterator[PostgresPod]:
 
 def run(cluster: KubernetesCluster, program: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = shell_variables(**{"KUBECONFIG": str(cluster.kubeconfig), **variables})
-    return run_program(program, cwd=ROOT, env=environment, timeout=200)
+    return run_program(program, cwd=ROOT, env=environment, timeout_s=200)
 
 
 def respaldo(pod: PostgresPod, repository: Path, *words: str, **variables: str) -> Any:

@@ -54,7 +54,7 @@ class Person:
             cwd=self.directory,
             env=shell_variables(PATH=path, RESPALDO_LANG=self.variables["RESPALDO_LANG"]),
             answers=f"1\n{self.yes}\n",
-            timeout=200,
+            timeout_s=200,
         )
         assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr

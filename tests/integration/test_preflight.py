@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.integration.conftest import Ended, RoundTrip, kept_round_trip
 from tests.rig import engine
 from tests.rig.containers import PostgresContainer, start_postgres
 from tests.rig.requirements import require
+from tests.rig.waiting import wait_for
 
 IMAGE = "postgres:15"
 
@@ -55,10 +55,7 @@ def check_refused(trip: RoundTrip, ended: Ended, *words: str) -> None:
 
 
 def wait_until(trip: RoundTrip, query: str) -> None:
-    deadline = time.monotonic() + 20
-    while trip.server.psql(query, "postgres") != "1":
-        assert time.monotonic() < deadline, query
-        time.sleep(0.05)
+    wait_for(lambda: trip.server.psql(query, "postgres") == "1", lambda: query, 20)
 
 
 def test_restore_that_cannot_be_names_all_that_is_wrong_at_once(trip: RoundTrip) -> None:
@@ -162,12 +159,13 @@ def pgbouncer(server: PostgresContainer, folder: Path, mode: str, *lines: str) -
     argv = ["pgbouncer", "-q", *(("-u", "nobody") if os.geteuid() == 0 else ()), str(folder / "ini")]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 10
             probe = ["psql", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-c", "SELECT 1", "postgres"]
-            while subprocess.run(probe, capture_output=True, check=False).returncode != 0:
-                assert time.monotonic() < deadline
+
+            def serves() -> bool:
                 assert process.poll() is None
-                time.sleep(0.05)
+                return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+            wait_for(serves, lambda: "pgbouncer does not serve", 10)
             yield port
         finally:
             process.terminate()

@@ -56,7 +56,7 @@ def run_flat(respaldo: Respaldo, *words: str, answers: str | None = None) -> End
         cwd=ROOT,
         env=shell_variables(RESPALDO_LANG="en"),
         answers=answers or "",
-        timeout=200,
+        timeout_s=200,
     )
     return Ended(status=done.returncode, out=done.stdout, err=done.stderr)
 

@@ -85,7 +85,7 @@ def run(
     if flat:
         program = ["backup_orchestrator.py", "--dir", str(root)]
     environment = shell_variables(RESPALDO_LANG="en", PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
-    return run_program([*program, *words], cwd=ROOT, env=environment)
+    return run_program([*program, *words], cwd=ROOT, env=environment, timeout_s=100)
 
 
 def listed(root: Path) -> dict[TargetPath, list[str]]:

@@ -19,6 +19,7 @@ from tests.rig.containers import PostgresContainer
 from tests.rig.engine import LABEL, docker, run_id
 from tests.rig.kube_image import ensure_image
 from tests.rig.requirements import require
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose/compose.yaml"
@@ -83,18 +84,15 @@ def stack(docker_engine: None, tmp_path: Path) -> Iterator[Stack]:
         up("down", "--volumes")
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.3)
+def await_that(condition: Callable[[], object], what: str) -> None:
+    wait_for(condition, lambda: what, WITHIN_S, pause_s=0.3)
 
 
 def test_daemon_in_a_container_makes_up_for_what_fell_into_a_stop_and_stops_in_mid_backup(stack: Stack) -> None:
     server = PostgresContainer(id=NAME, name=NAME, image="postgres:15", user="postgres", password="", database="pc_db")
-    wait_for(lambda: server.exec(["pg_isready", "-h", "127.0.0.1"], check=False).returncode == 0, "no server")
-    wait_for(lambda: "nightly" in stack("logs", "respaldo"), "nothing is scheduled")
-    wait_for(lambda: time.time() % 60 < 45, "no time left before the slot")
+    await_that(lambda: server.exec(["pg_isready", "-h", "127.0.0.1"], check=False).returncode == 0, "no server")
+    await_that(lambda: "nightly" in stack("logs", "respaldo"), "nothing is scheduled")
+    await_that(lambda: time.time() % 60 < 45, "no time left before the slot")
     # The shortest that cron knows. It is stopped before the minute comes, and started after it: a real slot is missed.
     words = ("--at", "* * * * *", "--with", "serve", "--", "backup", "--container", NAME)
     stack.respaldo("schedule", "add", "each-minute", *words)
@@ -103,20 +101,20 @@ def test_daemon_in_a_container_makes_up_for_what_fell_into_a_stop_and_stops_in_m
     rows = f"SELECT g, md5(g::text) || md5((g + 1)::text) AS x FROM generate_series(1, {ROWS}) g"
     server.psql(f"CREATE TABLE t AS {rows}")
     began = server.psql("SELECT pg_postmaster_start_time()")
-    wait_for(lambda: time.time() > slot, "the clock stands still")
+    await_that(lambda: time.time() > slot, "the clock stands still")
     stack("start", "respaldo")
     container = stack.container()
     written = ["exec", container, "sh", "-c", "find /backups -size +1024k -type f"]
-    wait_for(lambda: docker(*written), "nothing is written")
+    await_that(lambda: docker(*written), "nothing is written")
 
     # Compose itself takes a second to begin; by then the backup may be done.
     docker("stop", "--time", "60", container, timeout_s=90)
     assert stack.exit_code() == 0
     others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    wait_for(lambda: server.psql(others) == "0", "the server is still at it")
+    await_that(lambda: server.psql(others) == "0", "the server is still at it")
     assert server.psql("SELECT pg_postmaster_start_time()") == began
     stack("start", "respaldo")
-    wait_for(lambda: len(stack.runs()) > 1, "the run that was cut short is not made again")
+    await_that(lambda: len(stack.runs()) > 1, "the run that was cut short is not made again")
     stack.respaldo("schedule", "remove", "each-minute")
     interrupted, again = stack.runs()[-1], stack.runs()[-2]
     assert (interrupted["outcome"], interrupted["exit_code"], interrupted["backups"]) == ("interrupted", 130, [])

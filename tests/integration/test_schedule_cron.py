@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,9 @@ import pytest
 from tests.conftest import ContainerFactory
 from tests.integration.test_secrets import CommandLines
 from tests.rig.containers import PostgresContainer
+from tests.rig.program import run_program
 from tests.rig.requirements import require
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 SECRET = "clave-plantada-7731"
@@ -58,8 +58,7 @@ def cron_daemon() -> Iterator[None]:
 
 def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "RESPALDO_LANG": "en", "RESPALDO_PASSWORD": SECRET}
-    command = [sys.executable, "-m", "respaldo", "--repository", "copies 100%", *words]
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    return run_program(["-m", "respaldo", "--repository", "copies 100%", *words], cwd=directory, env=environment)
 
 
 def guard(server: PostgresContainer) -> None:
@@ -87,10 +86,7 @@ def test_cron_runs_what_was_scheduled_and_no_line_of_others_and_no_secret_moves(
 
     status = repository / ".metadata/last_status.json"
     with CommandLines() as lines, cron_daemon():
-        deadline = time.monotonic() + WITHIN_S
-        while not status.exists():
-            assert time.monotonic() < deadline, read_crontab().decode(errors="replace")
-            time.sleep(0.2)
+        wait_for(status.exists, lambda: read_crontab().decode(errors="replace"), WITHIN_S, pause_s=0.2)
     document = json.loads(status.read_text())
     assert (document["schedule"], document["outcome"]) == ("each-minute", "succeeded"), document
     assert document["targets"] == [f"{server.name}/postgres"]
@@ -137,9 +133,8 @@ def test_schedule_lost_from_the_crontab_is_warned_of(crontab: None, tmp_path: Pa
 
 def test_flat_flags_schedule_show_and_remove(crontab: None, tmp_path: Path) -> None:
     def flat(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "backup_orchestrator.py"), "--dir", "copies", *words]
-        environment = {**os.environ, "RESPALDO_LANG": "en"}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        command = [str(ROOT / "backup_orchestrator.py"), "--dir", "copies", *words]
+        return run_program(command, cwd=tmp_path, env={**os.environ, "RESPALDO_LANG": "en"})
 
     daily = flat("--schedule", "daily", "--container", "pc_db", "--notification-email", "ops@example.com")
     assert daily.returncode == 0, daily.stderr

@@ -23,6 +23,7 @@ from tests.conftest import ContainerFactory
 from tests.integration.test_secrets import CommandLines
 from tests.rig.containers import PostgresContainer
 from tests.rig.program import run_program
+from tests.rig.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 SECRET = "clave-plantada-4410"
@@ -64,7 +65,7 @@ class Place:
 
     def respaldo(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = ["-m", "respaldo", "--repository", str(self.repository), *words]
-        return run_program(command, cwd=self.repository.parent, env=environment())
+        return run_program(command, cwd=self.repository.parent, env=environment(), timeout_s=100)
 
     def backups(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = json.loads(self.respaldo("list", "--json").stdout)
@@ -89,7 +90,7 @@ class Place:
         )
         daemon = Daemon(process=process, port=int(command[-1].rpartition(":")[2]))
         try:
-            wait_for(lambda: process.poll() is not None or answers(daemon))
+            await_that(lambda: process.poll() is not None or answers(daemon))
             yield daemon
         finally:
             if process.poll() is None:
@@ -116,11 +117,8 @@ def answers(daemon: Daemon) -> bool:
         return False
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def await_that(condition: Callable[[], object]) -> None:
+    wait_for(condition, lambda: "not in time", WITHIN_S)
 
 
 @pytest.fixture
@@ -145,8 +143,8 @@ def test_daemon_makes_up_for_a_run_that_fell_into_a_stop_and_says_how_it_is(plac
             assert (status, "shop: " in said) == (0, True)
         place.rewind("shop", "2026-01-01T00:00:00.000000Z")
         with place.serve(*words) as daemon:
-            wait_for(place.backups)
-            wait_for(lambda: not daemon.running())
+            await_that(place.backups)
+            await_that(lambda: not daemon.running())
             health, text = daemon.ask("/healthz")
             assert (health, list(json.loads(text)["next"])) == (200, ["shop"])
             metrics = daemon.ask("/metrics")[1]
@@ -181,7 +179,7 @@ def test_daemon_stopped_in_mid_backup_leaves_nothing_and_makes_it_again(place: P
     began = place.server.psql("SELECT pg_postmaster_start_time()")
     place.rewind("shop", "2026-01-01T00:00:00.000000Z")
     with place.serve(*words) as daemon:
-        wait_for(lambda: written(place.repository))
+        await_that(lambda: written(place.repository))
         assert daemon.running() == ["shop"]
         status, said = daemon.stop()
     assert status == 0, said
@@ -189,11 +187,11 @@ def test_daemon_stopped_in_mid_backup_leaves_nothing_and_makes_it_again(place: P
     assert [(one["outcome"], one["exit_code"]) for one in place.runs()] == [("interrupted", 130)]
     # Nothing of it goes on, and the server noticed nothing.
     others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    wait_for(lambda: place.server.psql(others) == "0")
+    await_that(lambda: place.server.psql(others) == "0")
     assert place.server.psql("SELECT pg_postmaster_start_time()") == began
     with place.serve(*words) as daemon:
-        wait_for(place.backups)
-        wait_for(lambda: not daemon.running())
+        await_that(place.backups)
+        await_that(lambda: not daemon.running())
     assert [backup["rows"] for backup in place.backups()] == [900000]
     assert place.respaldo("check").returncode == 0
 
@@ -208,7 +206,7 @@ def test_failed_run_is_noted_with_its_reason_and_the_daemon_stays(tmp_path: Path
     minute = (time.gmtime().tm_min + 30) % 60
     place.rewind("gone", "2026-01-01T00:00:00.000000Z")
     with place.serve("--schedule", f"gone: {minute} * * * * backup --container no-such-container") as daemon:
-        wait_for(place.runs)
+        await_that(place.runs)
         second = place.respaldo("serve", "--listen", "off")
         assert (second.returncode, "another respaldo serve" in second.stderr) == (11, True)
         taken = Place(repository=tmp_path / "others", server=place.server)

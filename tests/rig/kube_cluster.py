@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from tests.rig.engine import LABEL, RigError, docker, is_abandoned, run, run_id
 from tests.rig.kube_api import KubernetesApi
 from tests.rig.psql import psql_from_here, psql_words
+from tests.rig.waiting import wait_for
 
 VARIABLE = "RESPALDO_TEST_KUBECONFIG"
 SCRIPT = Path(__file__).with_name("kube_cluster.sh")
@@ -70,11 +70,7 @@ class KubernetesCluster:
 
     def wait_for(self, what: str, condition: Callable[[], bool], timeout_s: float = 120) -> None:
         """Return once the condition holds; raise RigError at the deadline."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                raise RigError(f"{what}: not after {timeout_s:g} s\n{self._describe()}")
-            time.sleep(0.2)
+        wait_for(condition, lambda: f"{what}: not after {timeout_s:g} s\n{self._describe()}", timeout_s, pause_s=0.2)
 
     def wait_ready(self, namespace: str, pod: str, timeout_s: float = 120) -> None:
         """Return once every container of a pod that may not exist yet is ready."""

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.rig.engine import RigError
+
 _IMPORTED = [
     "click", "docker", "yaml",
     "respaldo.environments.docker", "respaldo.environments.kubernetes", "respaldo.operations.backup",
@@ -26,35 +28,37 @@ _FORKS.set_forkserver_preload(_IMPORTED)
 
 
 def run_program(
-    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], answers: str = "", timeout: float = 120
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], answers: str = "", timeout_s: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python WORDS`` (``-m MODULE ...`` or ``FILE ...``), and return how it ended and what it wrote.
 
-    Raise subprocess.TimeoutExpired, the process being killed, after ``timeout`` seconds.
+    One that has not ended after ``timeout_s`` is killed, and RigError says what it wrote.
     """
     if "COVERAGE_PROCESS_CONFIG" in env:
+        # Coverage is measured from a process's start.
         command = [sys.executable, *words]
         return subprocess.run(
-            command, cwd=cwd, env=env, input=answers, timeout=timeout, text=True, capture_output=True, check=False
+            command, cwd=cwd, env=env, input=answers, timeout=timeout_s, text=True, capture_output=True, check=False
         )
     with TemporaryDirectory() as directory:
         streams = [Path(directory) / name for name in ("in", "out", "err")]
-        streams[0].write_text(answers)
+        for path, text in zip(streams, (answers, "", ""), strict=True):
+            path.write_text(text)
         given = (list(words), str(cwd), dict(env), [str(path) for path in streams])
         process = _FORKS.Process(target=_become, args=given)
         process.start()
-        process.join(timeout)
+        process.join(timeout_s)
+        out, err = (path.read_text() for path in streams[1:])
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(list(words), timeout)
-        out, err = (path.read_text() for path in streams[1:])
+            raise RigError(f"{' '.join(words)}: hangs; so far it said: {out}{err}")
         return subprocess.CompletedProcess(list(words), process.exitcode, out, err)
 
 
 def _become(words: list[str], cwd: str, env: dict[str, str], streams: list[str]) -> None:
     for number, path in enumerate(streams):
-        opened = os.open(path, os.O_RDWR | os.O_CREAT)
+        opened = os.open(path, os.O_RDWR)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
