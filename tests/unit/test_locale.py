@@ -214,7 +214,7 @@ def test_no_message_stands_inside_an_f_string_where_extraction_misses_it() -> No
 )
 def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, str], said: str, tmp_path: Path) -> None:
     command = ["-m", "respaldo", "--repository", str(tmp_path / "none"), "list"]
-    done = run_program(command, cwd=tmp_path, env=shell_variables(**variables))
+    done = run_program(command, cwd=tmp_path, env=shell_variables(**variables), timeout_s=60)
     assert (done.returncode, done.stdout) == (0, f"{said}{tmp_path / 'none'}\n")
 
 
@@ -231,7 +231,7 @@ def test_empty_list_says_so_in_the_language_of_the_person(variables: dict[str, s
     ],
 )
 def test_libraries_words_are_spanish_too(command: list[str], said: list[str]) -> None:
-    done = run_program(command, cwd=ROOT, env=shell_variables(LANG="C.UTF-8"))
+    done = run_program(command, cwd=ROOT, env=shell_variables(LANG="C.UTF-8"), timeout_s=60)
     shown = done.stdout + done.stderr
     for text in said:
         assert text in shown

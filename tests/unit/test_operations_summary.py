@@ -142,9 +142,10 @@ def test_next_run_is_told_on_the_screen_and_as_json(
         )
     flat = [str(ROOT / "backup_orchestrator.py"), "--dir", str(tmp_path), "--backup-summary"]
     environment = {**os.environ, "TZ": "UTC"}
-    shown = run_program(flat, cwd=tmp_path, env=environment).stdout
-    document = json.loads(run_program([*flat, "--json"], cwd=tmp_path, env=environment).stdout)
-    line = next(line for line in shown.splitlines() if line.strip().startswith("next run"))
+    shown, as_json = (run_program(words, cwd=tmp_path, env=environment) for words in (flat, [*flat, "--json"]))
+    assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr + as_json.stderr
+    document = json.loads(as_json.stdout)
+    line = next(line for line in shown.stdout.splitlines() if line.strip().startswith("next run"))
     if is_known:
         assert re.fullmatch(r" +next run +\d{4}-\d\d-\d\d 02:00 UTC", line)
         at = datetime.fromisoformat(document[0]["next"]["at"])

@@ -18,7 +18,7 @@ SELECT format('CREATE SEQUENCE %I.%I START 7', n, left(n, 50) || ' seq') FROM od
 SELECT format('COMMENT ON SCHEMA %I IS %L', n, n) FROM odd_names WHERE n <> 'public' \gexec
 -- The large ones: fewer, each with several of the dangers to \copy's line.
 CREATE TABLE odd_large AS SELECT n FROM unnest(ARRAY[
-  E'with  two   ''single ''\n\\', E'(a) "double"\t%s%d%% ñandú', '-x :"x" `ls`', 'select x COPY y', '{}']) n;
+  E'with  two   ''single ''\n\\', E'(a) "double"\t%s%d%% ñandú', '-x :"x" `ls` x COPY y', 'select', '{}']) n;
 SELECT format('CREATE TABLE %I (%I int, %I text); INSERT INTO %1$I SELECT i, repeat(%L, 1900 / octet_length(%4$L)) FROM generate_series(1, 4800) i',
   n || ' L', n, n || '2', n) FROM odd_large \gexec
 
