@@ -15,7 +15,7 @@ EXTRACTED := src/respaldo scripts backup_orchestrator.py
 CHECKED := $(wildcard src tests bench scripts backup_orchestrator.py)
 # More for pytest: make test ARGS='-k retention -x'
 ARGS ?=
-# Tests wait for servers more than they compute. JOBS=0 runs them one after another, in this process.
+# Tests wait for servers too: with four of them at once two cores are busy. JOBS=0 runs them one after another, in this process.
 JOBS ?= 4
 TESTS = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -ra $(ARGS)
 

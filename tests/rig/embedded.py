@@ -214,9 +214,8 @@ class EmbeddedPostgres:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only, the last line's end cut off."""
-        return (
-            self.exec(psql_words(self.user, database or self.database), sql.encode()).stdout.decode().removesuffix("\n")
-        )
+        words = psql_words(self.user, database or self.database)
+        return self.exec(words, sql.encode()).stdout.decode().removesuffix("\n")
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the server's own ``pg_dump`` writes."""

@@ -130,7 +130,8 @@ def execute_restore(
     request = plan.request
     for problem in plan.problems:
         listen(Warned(message=problem.message))
-    for name, error in (drop_leftovers(server) if plan.has_leftovers else {}).items():
+    leftovers = drop_leftovers(server) if plan.has_leftovers else {}
+    for name, error in leftovers.items():
         told = _("dropped {name}, which a run that died had left")
         if error is not None:
             told = _(
