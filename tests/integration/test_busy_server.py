@@ -31,26 +31,35 @@ TRANSFER = (
 
 
 @contextmanager
-def busy(server: PostgresContainer, database: str, statement: str) -> Iterator[None]:
-    """Run a statement again and again in a session of its own, from before the block until after it."""
+def busy(server: PostgresContainer, database: str, statement: str) -> Iterator[Callable[[], None]]:
+    """Run a statement again and again in a session of its own, from before the block until after it; what the block
+    is given waits until the statement has ended once more."""
     argv = ["docker", "exec", "-i", server.id, "psql", "-XqAt", "-U", server.user, "-d", database]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     stop = threading.Event()
+    ended = 0
     assert process.stdin is not None
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
 
     def work() -> None:
+        nonlocal ended
         while not stop.is_set():
             stdin.write(f"{statement}\n\\echo done\n".encode())
             stdin.flush()
             if not stdout.readline():
                 return
+            ended += 1
+
+    def once_more() -> None:
+        before = ended
+        wait_for(lambda: ended > before, lambda: f"ended {before} times and no more: {statement}", 60)
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield
+        once_more()
+        yield once_more
     finally:
         stop.set()
         thread.join()
@@ -79,9 +88,11 @@ def test_backup_while_rows_are_written_stores_one_moment(
 ) -> None:
     trip = round_trip(shared_postgres(major))
     trip.load(ACCOUNTS)
-    with busy(trip.server, trip.source.name, TRANSFER * 10):
-        names = [trip.respaldo.backup(trip.source.name)["name"] for _number in range(2)]
-    moved = []
+    names, moved = [], []
+    with busy(trip.server, trip.source.name, TRANSFER * 10) as once_more:
+        for _number in range(2):
+            names.append(trip.respaldo.backup(trip.source.name)["name"])
+            once_more()
     for name in names:
         restored = trip.restored(name)
         total, small, noted = trip.server.psql(
