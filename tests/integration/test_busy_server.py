@@ -121,7 +121,7 @@ def test_backup_while_tables_are_changed_is_whole_or_a_clear_error(
     trip = round_trip(shared_postgres(17))
     trip.load(ACCOUNTS)
     trip.load("TRUNCATE accounts; INSERT INTO accounts SELECT i, 1000, '' FROM generate_series(1, 30000) i")
-    words = ("--container", trip.server.name, "--database", trip.source.name, "--lock-timeout", "10")
+    words = ("--container", trip.server.name, "--database", trip.source.name, "--lock-timeout", "3")
     with busy(trip.server, trip.source.name, statement):
         ended = trip.respaldo.run("backup", *words)
     if ended.status != 0:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.rig.containers import PostgresContainer
 from tests.rig.kube_cluster import PostgresPod
+from tests.rig.program import run_program
 from tests.rig.variables import shell_variables
 
 ROOT = Path(__file__).parents[2]
@@ -86,23 +87,41 @@ class Reader:
             return ""
         chooses = re.search(r"--restore(?! --restore-file)", command) is not None
         answers = f"1\n{YES[self.language]}\n" if chooses else f"{YES[self.language]}\n"
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
-            cwd=self.directory,
-            # Once there are backups of several databases, "latest" of one of them is meant.
-            env=self.environment if " --all" in command else {**self.environment, "RESPALDO_DATABASE": self.database},
-            input=answers,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        # Once there are backups of several databases, "latest" of one of them is meant.
+        environment = dict(self.environment)
+        if " --all" not in command:
+            environment["RESPALDO_DATABASE"] = self.database
+        if program := program_of(command):
+            done = run_program(program, cwd=self.directory, env=environment, answers=answers)
+        else:
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command],
+                cwd=self.directory,
+                env=environment,
+                input=answers,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
         assert done.returncode == 0, f"{command}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, f"{command}:\n{done.stderr}"
         return done.stdout
 
     def rows(self, database: str) -> str:
         return self.server.psql(ROWS, database)
+
+
+def program_of(command: str) -> list[str]:
+    """Return what Python is to run where a command is the program and plain words for it; nothing where it takes a
+    shell."""
+    bare = re.sub(r"""'[^']*'|"[^"$`\\]*"|\s#.*""", "", command)
+    words = shlex.split(command, comments=True)
+    if re.search(r"[][|&;<>$`*?~(){}\n\\]", bare):
+        return []
+    if words[0] == "respaldo":
+        return ["-m", *words]
+    return words[1:] if words[:2] == ["python3", "backup_orchestrator.py"] else []
 
 
 def commands_of(page: str, language: str) -> Iterator[str]:

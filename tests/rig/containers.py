@@ -80,9 +80,11 @@ class PostgresContainer:
 
     def run_sql(self, sql: bytes, database: str | None = None, *, options: str = "") -> bytes:
         """Do as ``psql`` does with bytes of any encoding, in a session with these options of libpq's."""
-        words = psql_words(self.user, database or self.database)
-        said = psql_from_here(words, sql, address=self.address(), password=self.password, options=options)
-        return self.exec(words, sql, environment={"PGOPTIONS": options}).stdout if said is None else said
+        database = database or self.database
+        said = self._from_here(sql, database, options)
+        if said is not None:
+            return said
+        return self.exec(psql_words(self.user, database), sql, environment={"PGOPTIONS": options}).stdout
 
     def pg_dump(self, *options: str, database: str | None = None) -> bytes:
         """Return what the container's own ``pg_dump`` writes, whatever timeouts are set on the database."""
@@ -136,9 +138,16 @@ class PostgresContainer:
             if knock % 10 == 0:
                 self._require_running(deadline)
             time.sleep(0.1)
-        while self.exec(argv, environment={"PGPASSWORD": self.password}, check=False).stdout.strip() != b"1":
+        while (
+            self._from_here(b"SELECT 1", self.database) != b"1\n"
+            and self.exec(argv, environment={"PGPASSWORD": self.password}, check=False).stdout.strip() != b"1"
+        ):
             self._require_running(deadline)
             time.sleep(0.1)
+
+    def _from_here(self, sql: bytes, database: str, options: str = "") -> bytes | None:
+        address, user, password = self.address(), self.user, self.password
+        return psql_from_here(sql, address=address, user=user, password=password, database=database, options=options)
 
     def _require_running(self, deadline: float) -> None:
         state = docker("inspect", "--format", "{{.State.Status}}", self.id).decode().strip()

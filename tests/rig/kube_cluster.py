@@ -218,9 +218,11 @@ class PostgresPod:
 
     def psql(self, sql: str, database: str | None = None) -> str:
         """Run statements one by one and return what they print: unaligned, tuples only."""
-        words = psql_words("postgres", database or self.database)
-        said = psql_from_here(words, sql.encode(), address=self._address(), password=PASSWORD)
-        said = self.exec(words, sql.encode()) if said is None else said
+        database = database or self.database
+        said = psql_from_here(
+            sql.encode(), address=self._address(), user="postgres", password=PASSWORD, database=database
+        )
+        said = self.exec(psql_words("postgres", database), sql.encode()) if said is None else said
         return said.decode().removesuffix("\n")
 
     def _address(self) -> str:

@@ -18,13 +18,8 @@ from tempfile import TemporaryDirectory
 
 from tests.rig.engine import RigError
 
-_IMPORTED = [
-    "click", "docker", "yaml",
-    "respaldo.environments.docker", "respaldo.environments.kubernetes", "respaldo.operations.backup",
-    "respaldo.operations.drill", "respaldo.operations.restore",
-]  # fmt: skip
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(_IMPORTED)
+_FORKS.set_forkserver_preload(["tests.rig.preloaded"])
 
 
 def run_program(

@@ -1,13 +1,17 @@
-"""This machine's own psql, for servers that it reaches: a quarter of the work of one in a container."""
+"""SQL from here, for servers that this machine reaches: a single statement by libpq, a tenth of the work of a psql in
+the container; several by this machine's own psql, a quarter of it."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+
+import psycopg
 
 from tests.rig.engine import RigError
 
@@ -21,14 +25,19 @@ def psql_words(user: str, database: str) -> list[str]:
     return ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-f", "-"]
 
 
-def psql_from_here(words: list[str], sql: bytes, *, address: str, password: str, options: str = "") -> bytes | None:
-    """Return what it prints, or None where there is no psql here or it cannot log in; raise RigError where it fails.
+def psql_from_here(
+    sql: bytes, *, address: str, user: str, password: str, database: str, options: str = ""
+) -> bytes | None:
+    """Return what psql prints, or None where there is no psql here or it cannot log in; raise RigError where it fails.
 
     ``options``: libpq's, of the session.
     """
     program = _program()
     if program is None or not address:
         return None
+    if _is_one_statement(sql):
+        return _answer(sql, address=address, user=user, password=password, database=database, options=options)
+    words = psql_words(user, database)
     environment = {**os.environ, "PGHOST": address, "PGPASSWORD": password, "PGCONNECT_TIMEOUT": "5"}
     # What it says when it cannot log in is known by its first words, which are English then.
     environment |= {"PGOPTIONS": options, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
@@ -46,6 +55,38 @@ def psql_from_here(words: list[str], sql: bytes, *, address: str, password: str,
         said = done.stderr.decode(errors="replace")
         raise RigError(f"{address}: {' '.join(words)}: status {done.returncode}: {said}")
     return done.stdout
+
+
+def _is_one_statement(sql: bytes) -> bool:
+    return not sql.strip().upper().startswith(b"COPY") and not re.search(rb"\\|;(?!\s*$)|^\s*$", sql)
+
+
+def _answer(sql: bytes, *, address: str, user: str, password: str, database: str, options: str) -> bytes | None:
+    """Do as psql does with one statement that is no COPY."""
+    try:
+        connection = psycopg.connect(
+            host=address,
+            user=user,
+            password=password,
+            dbname=database,
+            options=options,
+            connect_timeout=5,
+            autocommit=True,
+            cursor_factory=psycopg.ClientCursor,
+        )
+    except psycopg.OperationalError:
+        return None
+    with connection:
+        try:
+            result = connection.execute(sql).pgresult
+        except psycopg.Error as error:
+            raise RigError(f"{address}: {sql.decode(errors='replace')}: {error}") from error
+        assert result is not None
+        rows = (
+            b"|".join(result.get_value(row, column) or b"" for column in range(result.nfields))
+            for row in range(result.ntuples)
+        )
+        return b"".join(row + b"\n" for row in rows)
 
 
 @cache
