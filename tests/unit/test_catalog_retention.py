@@ -96,16 +96,17 @@ def check_plan_keeps_as_many_of_each_category_as_the_policy_says(
     backups: list[Retained], policy: RetentionPolicy, plan: list[Verdict]
 ) -> None:
     verdicts = {verdict.name: verdict for verdict in plan}
+    period = {backup.name: period_of(backup, policy.zone) for backup in backups}
     counts = {Reason.MONTHLY: policy.monthly, Reason.WEEKLY: policy.weekly, Reason.DAILY: policy.daily}
     for reason, count in counts.items():
         periods: dict[tuple[Category, tuple[int, ...]], list[Retained]] = {}
         for backup in backups:
             if verdicts[backup.name].category.value == reason.value:
-                periods.setdefault(period_of(backup, policy.zone), []).append(backup)
+                periods.setdefault(period[backup.name], []).append(backup)
         kept = [backup for backup in backups if reason in verdicts[backup.name].reasons]
         assert len(kept) == min(count, len(periods))
         for backup in kept:
-            same = periods[period_of(backup, policy.zone)]
+            same = periods[period[backup.name]]
             assert backup == max(same, key=lambda one: (one.started, one.name))
     fulls = [backup for backup in backups if backup.type is BackupType.FULL]
     kept_fulls = [backup for backup in fulls if Reason.FULL in verdicts[backup.name].reasons]

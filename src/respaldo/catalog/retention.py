@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 
 from respaldo.catalog.strategy import BackupType
@@ -92,27 +92,25 @@ class Verdict:
 
 def category_of(started: datetime, zone: tzinfo | None) -> Category:
     """Return a backup's category: the first of a month is monthly, a Sunday weekly, any other day daily."""
-    local = started.astimezone(zone)
-    if local.day == 1:
-        return Category.MONTHLY
-    return Category.WEEKLY if local.isoweekday() == 7 else Category.DAILY
+    return _category_of_day(started.astimezone(zone).date())
 
 
 def plan_retention(backups: Sequence[Retained], policy: RetentionPolicy, *, now: datetime) -> list[Verdict]:
     """Return a verdict for every backup of one target, the oldest first.
 
-    Of each category the newest backup of each of the newest periods that have one stays: days, ISO weeks, months in
-    the policy's time zone. The newest fulls stay, what is pinned, the newest backup of all, the newest proven one,
-    what a restore replaced lately, and every base of what stays. A policy of zeros therefore leaves the newest backup
-    and what it needs.
+    Of each category the newest backup of each of the newest periods that have one stays: days, weeks, months in the
+    policy's time zone, each of which has one day of its category. The newest fulls stay, what is pinned, the newest
+    backup of all, the newest proven one, what a restore replaced lately, and every base of what stays. A policy of
+    zeros therefore leaves the newest backup and what it needs.
     """
     ordered = sorted(backups, key=lambda backup: (backup.started, backup.name))
     reasons: dict[str, list[Reason]] = {backup.name: [] for backup in ordered}
     newest_first = ordered[::-1]
+    days = {backup.name: backup.started.astimezone(policy.zone).date() for backup in newest_first}
     for reason, names in (
-        (Reason.MONTHLY, _newest_of_periods(newest_first, Category.MONTHLY, policy.monthly, policy.zone)),
-        (Reason.WEEKLY, _newest_of_periods(newest_first, Category.WEEKLY, policy.weekly, policy.zone)),
-        (Reason.DAILY, _newest_of_periods(newest_first, Category.DAILY, policy.daily, policy.zone)),
+        (Reason.MONTHLY, _newest_of_days(days, Category.MONTHLY, policy.monthly)),
+        (Reason.WEEKLY, _newest_of_days(days, Category.WEEKLY, policy.weekly)),
+        (Reason.DAILY, _newest_of_days(days, Category.DAILY, policy.daily)),
         (Reason.FULL, [one.name for one in newest_first if one.type is BackupType.FULL][: policy.full]),
         (Reason.PINNED, [one.name for one in ordered if one.is_pinned]),
         (Reason.PROVEN, [one.name for one in newest_first if one.is_proven][:1]),
@@ -127,7 +125,7 @@ def plan_retention(backups: Sequence[Retained], policy: RetentionPolicy, *, now:
         Verdict(
             name=backup.name,
             keep=bool(reasons[backup.name]),
-            category=category_of(backup.started, policy.zone),
+            category=_category_of_day(days[backup.name]),
             reasons=tuple(reasons[backup.name]) or (Reason.EXCESS,),
         )
         for backup in ordered
@@ -142,20 +140,18 @@ def removal_order(verdicts: Iterable[Verdict], backups: Sequence[Retained]) -> l
     return sorted(removed, key=lambda name: types[name] is BackupType.FULL)
 
 
-_PERIODS: dict[Category, Callable[[datetime], tuple[int, ...]]] = {
-    Category.MONTHLY: lambda local: (local.year, local.month),
-    Category.WEEKLY: lambda local: tuple(local.isocalendar()[:2]),
-    Category.DAILY: lambda local: (local.year, local.month, local.day),
-}
+def _category_of_day(day: date) -> Category:
+    if day.day == 1:
+        return Category.MONTHLY
+    return Category.WEEKLY if day.isoweekday() == 7 else Category.DAILY
 
 
-def _newest_of_periods(
-    newest_first: Sequence[Retained], category: Category, count: int, zone: tzinfo | None
-) -> list[str]:
-    found: dict[tuple[int, ...], str] = {}
-    for backup in newest_first:
-        if category_of(backup.started, zone) is category:
-            found.setdefault(_PERIODS[category](backup.started.astimezone(zone)), backup.name)
+def _newest_of_days(days: Mapping[str, date], category: Category, count: int) -> list[str]:
+    """Return the first name of each of the first days of a category."""
+    found: dict[date, str] = {}
+    for name, day in days.items():
+        if _category_of_day(day) is category:
+            found.setdefault(day, name)
     return list(found.values())[:count]
 
 
