@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-
-from docker import APIClient
-from docker.errors import DockerException
+from typing import TYPE_CHECKING
 
 from tests.rig.engine import LABEL, RigError, docker, run_id
 from tests.rig.psql import psql_from_here, psql_words
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 READY_TIMEOUT_S = 90.0
 KNOCKS = 150
@@ -98,6 +99,8 @@ class PostgresContainer:
     def address(self) -> str:
         """The container's address on the engine's bridge, reachable from this host on port 5432; empty where it has
         none."""
+        from docker.errors import DockerException
+
         try:
             networks = _engine().inspect_container(self.id)["NetworkSettings"]["Networks"]
         except DockerException as error:
@@ -173,6 +176,8 @@ def without_timeouts(server: PostgresContainer) -> str:
 @cache
 def _engine() -> APIClient:
     """The engine's API: an answer takes a tenth of the time of the command line's."""
+    from docker import APIClient
+
     return APIClient()
 
 

@@ -11,8 +11,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import psycopg
-
 from tests.rig.engine import RigError
 
 TIMEOUT_S = 300
@@ -63,6 +61,8 @@ def _is_one_statement(sql: bytes) -> bool:
 
 def _answer(sql: bytes, *, address: str, user: str, password: str, database: str, options: str) -> bytes | None:
     """Do as psql does with one statement that is no COPY."""
+    import psycopg
+
     try:
         connection = psycopg.connect(
             host=address,

@@ -94,7 +94,7 @@ WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
         st.from_regex(r"[a-z0-9][a-z0-9_]{0,20}", fullmatch=True).filter(lambda name: name not in {"locks", "latest"}),
         st.builds(
             BackupLabels,
-            uid=st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
+            uid=st.uuids().map(lambda uid: uid.hex),
             version=st.none() | WORDS,
             tags=st.lists(WORDS, max_size=5).map(tuple),
             description=WORDS | st.just(""),

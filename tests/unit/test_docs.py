@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -23,6 +22,7 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError
 from respaldo.language import VARIABLES
 from scripts.mutants import HARMLESS, MODULES, read_harmless
+from tests.rig.program import run_program
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
@@ -64,8 +64,7 @@ def commands_of(group: click.Group, path: str) -> Iterator[tuple[str, click.Comm
 
 
 def test_command_reference_is_what_the_program_says() -> None:
-    command = [sys.executable, "scripts/command_reference.py", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = run_program(["scripts/command_reference.py", "--check"], cwd=ROOT, env=os.environ)
     assert done.returncode == 0, f"{done.stderr}run python3 scripts/command_reference.py"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -145,9 +146,9 @@ def test_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
 
 def test_stale_lease_raced_for_by_threads_has_one_heir(tmp_path: Path) -> None:
     racers = 8
+    crash(tmp_path / "crashed")
     for round_ in range(8):
-        path = tmp_path / str(round_)
-        crash(path)
+        path = shutil.copytree(tmp_path / "crashed", tmp_path / str(round_))
         storage, barrier = DirectoryStorage(path), Barrier(racers)
 
         def race(_racer: int, storage: Storage = storage, barrier: Barrier = barrier) -> Lease | None:
