@@ -148,10 +148,11 @@ users: [{name: admin, user: {client-certificate: $STATE/pki/admin.crt, client-ke
 YAML
 }
 
+# Each takes one processor: they wait more than they work, and Go's threads that look for work take it from the tests.
 launch() { # launch NAME COMMAND...: in the background and in a session of its own, its number and its log kept
   local name=$1
   shift
-  setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null 8>&- &
+  GOMAXPROCS=1 setsid "$@" >>"$STATE/$name.log" 2>&1 </dev/null 8>&- &
   echo $! >"$STATE/$name.pid"
 }
 
