@@ -79,7 +79,7 @@ class Reader:
                 self.run(command)
 
     def run(self, command: str) -> str:
-        """Run one command with a shell; return what it printed."""
+        """Run one command, by a shell where it takes one; return what it printed."""
         for written, here in self.place.items():
             command = command.replace(written, here)
         if command.startswith("export RESPALDO_METRICS_FILE="):

@@ -1,4 +1,4 @@
-"""SQL from here, for servers that this machine reaches: a single statement by libpq, a tenth of the work of a psql in
+"""SQL from here, for servers that this machine reaches: a single statement by libpq, a sixth of the work of a psql in
 the container; several by this machine's own psql, a quarter of it."""
 
 from __future__ import annotations
