@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import threading
 
 import pytest
@@ -92,12 +95,52 @@ def test_workers_interrupted_while_they_run_close_and_end() -> None:
 
     def wait() -> None:
         workers.closing(waited)
-        # As Ctrl-C reaches the thread that waits for the workers.
-        import _thread
-
-        _thread.interrupt_main()
+        os.kill(os.getpid(), signal.SIGINT)
         waited.wait()
 
     with pytest.raises(KeyboardInterrupt):
         workers.run([wait])
     assert waited.is_closed.is_set()
+
+
+def test_workers_interrupted_at_any_moment_close_and_end() -> None:
+    is_interruptible = False
+
+    def interrupt(_number: int, _frame: object) -> None:
+        if is_interruptible:
+            raise KeyboardInterrupt
+
+    def is_interrupted_after(delay_s: float) -> bool:
+        nonlocal is_interruptible
+        workers = Workers(2)
+        running: set[int] = set()
+
+        def loop(number: int) -> None:
+            running.add(number)
+            waited = Waited()
+            workers.closing(waited)
+            waited.is_closed.wait(0.0002)
+            workers.done_with(waited)
+            running.discard(number)
+
+        # A hang is told by the signal of the alarm, so this takes another.
+        timer = threading.Timer(delay_s, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+        timer.start()
+        is_interrupted = False
+        try:
+            is_interruptible = True
+            workers.run([lambda: loop(1), lambda: loop(2)])
+        except KeyboardInterrupt:
+            is_interrupted = True
+        is_interruptible = False
+        assert not running
+        timer.join()
+        return is_interrupted
+
+    chance = random.Random(20261126)
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        interrupted = sum(is_interrupted_after(chance.uniform(0, 0.0006)) for _time in range(1000))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert interrupted > 10

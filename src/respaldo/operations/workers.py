@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from _thread import start_new_thread
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 from typing import Protocol
 
 
@@ -20,21 +23,24 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._stop = threading.Event()
+        self._is_stopping = False
         self._lock = threading.Lock()
         self._open: set[Closable] = set()
+        self._begun: set[int] = set()
+        self._awaited: set[int] = set()
+        self._woken: SimpleQueue[None] = SimpleQueue()
         self._failure: BaseException | None = None
 
     @property
     def is_stopping(self) -> bool:
         """Whether a loop should end before its next task."""
-        return self._stop.is_set()
+        return self._is_stopping
 
     def closing(self, thing: Closable) -> None:
         """Have ``thing`` closed when the workers must stop."""
         with self._lock:
             self._open.add(thing)
-            late = self._stop.is_set()
+            late = self._is_stopping
         if late:
             thing.close()
 
@@ -44,34 +50,54 @@ class Workers:
             self._open.discard(thing)
 
     def run(self, loops: Iterable[Callable[[], None]]) -> None:
-        """Run the loops to their ends, each in a thread of its own."""
-        with ThreadPoolExecutor(max_workers=self._count, thread_name_prefix="respaldo") as pool:
-            try:
-                # An interrupt may come between two of them: leaving the pool would wait for those begun to their ends.
-                futures = [pool.submit(self._guard, loop) for loop in loops]
-                if wait(futures, return_when=FIRST_EXCEPTION).not_done:
-                    self._cancel()
-            except BaseException:
+        """Run the loops to their ends, on at most as many threads at once as there are workers."""
+        # Neither concurrent.futures nor threading.Thread: both take locks in Python, and an interrupt that comes then
+        # leaves them taken, and a thread that waits for one for ever.
+        waiting = deque(loops)
+        self._awaited = set(range(min(self._count, len(waiting))))
+        try:
+            for number in range(len(self._awaited)):
+                start_new_thread(self._work, (number, waiting))
+            while self._awaited and self._failure is None:
+                self._woken.get()
+        finally:
+            if self._awaited:
                 self._cancel()
-                raise
+            while self._awaited:
+                self._woken.get()
         if self._failure is not None:
             raise self._failure
 
-    def _guard(self, loop: Callable[[], None]) -> None:
-        """Run a loop, and keep the first failure: those after it only tell of what was closed under them."""
-        if self._stop.is_set():
-            return
+    def _work(self, number: int, waiting: deque[Callable[[], None]]) -> None:
+        """Run one loop after another, and keep the first failure: those after it only tell of what was closed under
+        them."""
+        # What debuggers and coverage set for threads, threading.Thread alone hands on.
+        sys.settrace(threading.gettrace())
+        with self._lock:
+            if self._is_stopping:
+                return
+            self._begun.add(number)
         try:
-            loop()
-        except BaseException as error:
+            while loop := self._next(waiting):
+                loop()
+        except BaseException as error:  # noqa: BLE001 - it is raised from run
             with self._lock:
-                if not self._stop.is_set() and self._failure is None:
+                if not self._is_stopping and self._failure is None:
                     self._failure = error
-            raise
+        finally:
+            # What it is known by first: an interrupt may come as the word of it is taken.
+            self._awaited.discard(number)
+            self._woken.put(None)
+
+    def _next(self, waiting: deque[Callable[[], None]]) -> Callable[[], None] | None:
+        with self._lock:
+            return waiting.popleft() if waiting and not self._is_stopping else None
 
     def _cancel(self) -> None:
         with self._lock:
-            self._stop.set()
+            self._is_stopping = True
+            # What has not begun by now never will.
+            self._awaited &= self._begun
             things = list(self._open)
         for thing in things:
             thing.close()
