@@ -88,7 +88,7 @@ def repository(storage: MemoryStorage) -> Repository:
 WORDS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z0-9][a-z0-9_]{0,20}", fullmatch=True).filter(lambda name: name not in {"locks", "latest"}),
@@ -110,7 +110,7 @@ def test_labels_written_are_read_back(backups: dict[str, BackupLabels], branches
     assert decode_labels(encode_labels(labels)) == labels
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

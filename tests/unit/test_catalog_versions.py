@@ -141,7 +141,7 @@ def history(builds: list[tuple[str, int | None]]) -> list[Versioned]:
     return backups
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.sampled_from(["main", "develop", "-"]), st.none() | st.integers(0, 9)), max_size=30),
     st.integers(0, 6),

@@ -203,7 +203,7 @@ def test_primary_keys_are_read_with_any_name() -> None:
     assert found == {'"ventas"."a ""b"" (c)"': ('x "y", z', "ñ"), '"s"."t"': ("id", "valid")}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.integers(0, 40), st.integers(0, 3)),
     st.dictionaries(st.integers(0, 40), st.integers(0, 3)),

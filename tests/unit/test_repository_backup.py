@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from respaldo.clock import FixedClock, SystemClock
@@ -105,7 +105,7 @@ def names(storage: Storage) -> list[str]:
     return [stored.name for stored in storage.list()]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     st.lists(st.binary(max_size=2000), max_size=6),
     st.lists(st.binary(max_size=2000), max_size=6),

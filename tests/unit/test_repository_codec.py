@@ -78,7 +78,7 @@ def test_delta_is_undone(text: bytes, prefix: bytes) -> None:
     assert decode_delta(encode_delta(text, prefix), prefix, len(text)) == text
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.integers(), st.binary(max_size=20))
 def test_delta_of_a_text_far_larger_than_its_prefix_is_undone(seed: int, prefix: bytes) -> None:
     text = random.Random(seed).randbytes(3_000_000) + prefix

@@ -105,7 +105,7 @@ def fields_of(low: int, high: int) -> st.SearchStrategy[str]:
     return st.lists(part, min_size=1, max_size=3).map(",".join)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.tuples(fields_of(0, 59), fields_of(0, 23), fields_of(1, 31), fields_of(1, 12), fields_of(0, 7)))
 def test_every_expression_of_the_grammar_means_what_cronsim_reads(fields: tuple[str, ...]) -> None:
     text = " ".join(fields)

@@ -140,7 +140,7 @@ def test_hour_that_comes_twice_is_due_once() -> None:
 WHENS = ["daily", "hourly", "*/7 * * * *", "30 1-3 * * *", "0,30 2 * * *", "0 0 * * *", "* 2 * * *", "15 */2 * * 0"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     when=st.sampled_from(WHENS),
     zone=st.sampled_from([MADRID, NEW_YORK, MONTEVIDEO, LORD_HOWE, SANTIAGO]),
@@ -161,7 +161,7 @@ def test_slots_only_go_forward_and_due_is_the_last_of_them(when: str, zone: Zone
     assert (due.missed + 1 if due else 0) == len(slots)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(day=st.integers(0, 730), hour=st.integers(0, 23))
 def test_daily_runs_once_a_day_all_year_in_every_zone(day: int, hour: int) -> None:
     expression = parse_when(f"30 {hour} * * *")
