@@ -186,27 +186,6 @@ def test_many_writers_at_once_lose_no_label(tmp_path: Path) -> None:
     assert repository.labels(TARGET).read().revision == 12
 
 
-def test_processes_at_once_lose_no_label(tmp_path: Path) -> None:
-    storage = DirectoryStorage(tmp_path)
-    Repository.open_or_create(storage, SystemClock())
-    for number in range(6):
-        commit(storage, number)
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "RESPALDO_LANG": "en"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "respaldo", "-d", str(tmp_path), "version", "tag", f"b{number}", f"tag{number}"],
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-        for number in range(6)
-    ]
-    for process in running:
-        _out, stderr = process.communicate(timeout=60)
-        assert process.returncode == 0, stderr.decode()
-    labels = Repository.open(storage, SystemClock()).labels(TARGET).read()
-    assert {name: one.tags for name, one in labels.backups.items()} == {f"b{n}": (f"tag{n}",) for n in range(6)}
-
-
 def test_labels_held_by_another_for_long_say_who(storage: MemoryStorage) -> None:
     clock = SystemClock()
     pauses: list[float] = []

@@ -1,4 +1,4 @@
-"""``respaldo drill`` without a server: which targets are due, what one error tells of several, the report as a page."""
+"""``respaldo drill`` without a server: which targets are due, the report as a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import Manifest, TargetPath
 from respaldo.repository.repository import Repository
 from respaldo.storage.directory import DirectoryStorage
-from tests.commands.command import respaldo
 from tests.unit.manifests import write_backups
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
@@ -58,20 +57,6 @@ def test_target_is_due_unless_a_drill_of_it_was_proven_of_late(
         prove(repository, first, days_ago, **changes)
     due = find_due(Settings(repository=str(tmp_path)), 7)
     assert due == ([newest] if is_due else [])
-
-
-def test_engine_that_does_not_answer_is_told_for_every_target(tmp_path: Path) -> None:
-    for database in ("one", "two"):
-        write_backups(tmp_path / "backups", 1, database=database)
-    page = tmp_path / "page.html"
-    ended = respaldo(
-        tmp_path, *("drill", "--due", "7", "--environment", "docker", "--html", str(page)), DOCKER_HOST="unix:///none"
-    )
-    assert ended.returncode == 40, ended.stderr
-    assert "pc_db/one: " in ended.stderr
-    assert "pc_db/two: " in ended.stderr
-    assert "no drill is due" not in ended.stdout
-    assert "Traceback" not in ended.stderr
 
 
 class Page(HTMLParser):

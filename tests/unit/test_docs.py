@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ from respaldo.config.settings import Settings
 from respaldo.errors import RespaldoError
 from respaldo.language import VARIABLES
 from scripts.mutants import HARMLESS, MODULES, read_harmless
-from tests.rig.program import run_program
 
 ROOT = Path(__file__).parents[2]
 LANGUAGES = ("es", "en")
@@ -61,11 +59,6 @@ def commands_of(group: click.Group, path: str) -> Iterator[tuple[str, click.Comm
         yield f"{path} {name}", command
         if isinstance(command, click.Group):
             yield from commands_of(command, f"{path} {name}")
-
-
-def test_command_reference_is_what_the_program_says() -> None:
-    done = run_program(["scripts/command_reference.py", "--check"], cwd=ROOT, env=os.environ)
-    assert done.returncode == 0, f"{done.stderr}run python3 scripts/command_reference.py"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

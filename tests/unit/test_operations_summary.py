@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,19 +12,13 @@ from respaldo.catalog.strategy import Reason, StrategyPolicy
 from respaldo.cli.summary import POINTS, plot
 from respaldo.clock import FixedClock
 from respaldo.errors import DamagedError
-from respaldo.operations.runs import RunRecord, record_run
-from respaldo.operations.schedules import put_schedule
 from respaldo.operations.summary import Amount, SummaryPolicy, TargetSummary, summarize
 from respaldo.operations.versions import LabelRequest, label_backup
 from respaldo.repository.proof import Proof, ProofKind, Verdict
 from respaldo.repository.records import BackupType, Manifest, TargetPath, Totals
 from respaldo.repository.repository import Repository
-from respaldo.schedule.expression import parse_when
-from respaldo.schedule.plan import Schedule, Trigger
 from respaldo.storage.base import Storage
-from respaldo.storage.directory import DirectoryStorage
 from respaldo.storage.memory import MemoryStorage
-from tests.rig.program import run_program
 from tests.unit.manifests import make_manifest, write_manifest
 
 # A Sunday that is the first of a month.
@@ -115,44 +106,6 @@ def test_next_backup_is_decided_by_what_is_known_without_a_server(target: Target
     assert target.summary(START + timedelta(days=9)).following.reason is Reason.FULL_TOO_OLD
     target.prove(full, Verdict.FAILED, START + timedelta(days=1))
     assert target.summary(START + timedelta(days=1)).following.reason is Reason.BASE_FAILED
-
-
-@pytest.mark.parametrize("is_known", [True, False])
-def test_next_run_is_told_on_the_screen_and_as_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_known: bool
-) -> None:
-    monkeypatch.setenv("RESPALDO_LANG", "en")
-    clock = FixedClock(datetime.now(UTC))
-    target = Target(DirectoryStorage(tmp_path), clock)
-    target.commit(0)
-    if is_known:
-        nightly = Schedule(
-            name="nightly",
-            expression=parse_when("daily"),
-            command=("backup",),
-            trigger=Trigger.SERVE,
-            created=START,
-            time_zone="UTC",
-        )
-        put_schedule(tmp_path, nightly, lambda: None, replace=False)
-        names = (str(target.path),)
-        record_run(
-            tmp_path,
-            RunRecord(schedule="nightly", command=("backup",), started=START, ended=START, exit_code=0, targets=names),
-        )
-    flat = [str(ROOT / "backup_orchestrator.py"), "--dir", str(tmp_path), "--backup-summary"]
-    environment = {**os.environ, "TZ": "UTC"}
-    shown, as_json = (run_program(words, cwd=tmp_path, env=environment) for words in (flat, [*flat, "--json"]))
-    assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr + as_json.stderr
-    document = json.loads(as_json.stdout)
-    line = next(line for line in shown.stdout.splitlines() if line.strip().startswith("next run"))
-    if is_known:
-        assert re.fullmatch(r" +next run +\d{4}-\d\d-\d\d 02:00 UTC", line)
-        at = datetime.fromisoformat(document[0]["next"]["at"])
-        assert (at.hour, timedelta() < at - clock.now() <= timedelta(days=1, minutes=1)) == (2, True)
-    else:
-        assert line.split("next run")[1].strip() == "no schedule is known to back it up"
-        assert document[0]["next"]["at"] is None
 
 
 def test_target_whose_backups_are_gone_is_shown_without_any(target: Target) -> None:
