@@ -13,7 +13,7 @@ from respaldo.language import CATALOGUES, LANGUAGES
 for _module in pkgutil.walk_packages(respaldo.__path__, "respaldo."):
     if not _module.name.startswith(("respaldo.cli", "respaldo.__main__")):
         importlib.import_module(_module.name)
-for _name in ("click", "docker", "rich.console", "rich.table", "yaml", "questionary"):
+for _name in ("click", "docker", "yaml"):
     importlib.import_module(_name)
 # Read once; each run then takes what was read.
 for _language in LANGUAGES:
