@@ -29,13 +29,15 @@ class Step:
 class Harm:
     """What happens at a step: ``act`` is called with what the process bears as the variable TAG, before what is written
     there arrives or after. ``cuts_input``, ``cuts_output``: nothing of the step's text but its first half arrives,
-    nothing comes back, and yet everything claims success. ``wrap``: what starts a client that awaits no input."""
+    nothing comes back, and yet everything claims success. ``is_late``: the step's text arrives when the process is
+    closed. ``wrap``: what starts a client that awaits no input."""
 
     act: Callable[[str], object] = lambda tag: None
     acts_before: bool = False
     wrap: tuple[str, ...] = ()
     cuts_input: bool = False
     cuts_output: bool = False
+    is_late: bool = False
 
 
 class FakeHarmingRunner(Runner):
@@ -87,11 +89,14 @@ class _FakeHarmedProcess(Process):
         self._runner = runner
         self._writes = 0
         self._harm = Harm()
+        self._late = b""
 
     def read(self, size: int = 1 << 18) -> bytes:
         if not self._writes:
             self._begin(b"")
-        return b"" if self._harm.cuts_output else self._process.read(size)
+        data = b"" if self._harm.cuts_output else self._process.read(size)
+        # Another thread may have reached the step meanwhile.
+        return b"" if self._harm.cuts_output else data
 
     def write(self, data: bytes | memoryview) -> None:
         if self._harm.cuts_input:
@@ -108,7 +113,9 @@ class _FakeHarmedProcess(Process):
             self._harm.act(self._tag)
             write()
             return
-        if self._harm.cuts_input:
+        if self._harm.is_late:
+            self._late = data
+        elif self._harm.cuts_input:
             self._process.write(data[: len(data) // 2])
             self._process.close_stdin()
         else:
@@ -125,4 +132,7 @@ class _FakeHarmedProcess(Process):
         return b"" if self._harm.cuts_output else self._process.stderr_tail()
 
     def close(self) -> None:
+        late, self._late = self._late, b""
+        if late:
+            self._process.write(late)
         self._process.close()

@@ -115,6 +115,7 @@ def harms(live: Live, step: str) -> dict[str, Harm]:
 
     return {
         "output cut": Harm(cuts_output=True),
+        "output cut, input late": Harm(cuts_output=True, is_late=True),
         "input cut": Harm(cuts_input=True),
         "killed inside": Harm(act=kill, acts_before=True, wrap=_KILLED_SOON),
         "Ctrl-C": Harm(act=lambda tag: os.kill(os.getpid(), signal.SIGINT)),
@@ -126,6 +127,7 @@ def harms(live: Live, step: str) -> dict[str, Harm]:
 # Where each may come out otherwise than at the step before. Rows need more room than is left, what follows does not.
 HARMED = {
     "output cut": tuple(STEPS),
+    "output cut, input late": ("creation", "exchange", "end of the exchange"),
     "input cut": ("definitions", "rows", "settings", "exchange"),
     "killed inside": ("definitions", "rows", "comparing by digest", "indexes and constraints", "exchange"),
     "Ctrl-C": tuple(step for step in STEPS if step not in {"preflight", "end of rows", "comparing by row", "settings"}),

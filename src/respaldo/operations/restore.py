@@ -19,12 +19,14 @@ from respaldo.postgres.databases import (
     drop_database,
     drop_leftovers,
     drop_own,
+    end_holder,
     exchange,
     held,
 )
 from respaldo.postgres.load import apply_settings
 from respaldo.postgres.requirements import Requirements
 from respaldo.postgres.server import Server
+from respaldo.postgres.session import Session
 from respaldo.postgres.surroundings import LiveDatabase, read_surroundings
 
 # PostgreSQL cuts longer names silently (NAMEDATALEN - 1).
@@ -152,7 +154,7 @@ def execute_restore(
                 apply_settings(server, plan.filling, settings)
             exchange(server, session, new=plan.filling, live=plan.database, old=plan.old)
         except BaseException:
-            drop_quietly(server, plan.filling, listen)
+            drop_quietly(server, plan.filling, listen, holder=session)
             raise
     if plan.old is not None and request.drop_old:
         drop_database(server, plan.old)
@@ -169,9 +171,14 @@ def _like(server: Server, source: Source, plan: RestorePlan) -> tuple[Creation, 
         return read_creation(session), read_settings_script(session).encode()
 
 
-def drop_quietly(server: Server, database: str, listen: Listener) -> None:
-    """Drop a database of our own at the end; where that fails, say what is left, and let all else end as it does."""
+def drop_quietly(server: Server, database: str, listen: Listener, *, holder: Session | None = None) -> None:
+    """Drop a database of our own at the end; where that fails, say what is left, and let all else end as it does.
+
+    ``holder``: the session that holds its name and may still be making it; it ends first.
+    """
     try:
+        if holder is not None:
+            end_holder(server, database, holder)
         drop_own(server, database)
     except RespaldoError as error:
         left = _("{name} is left behind: {reason}; the next restore drops it")

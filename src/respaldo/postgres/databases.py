@@ -25,6 +25,8 @@ _LOCK_SPACE = 0x7265_7370
 _PAUSE_S = 0.1
 # How long both databases may stand renamed but not committed.
 _UNDECIDED = "10s"
+# How long the server may take to end a session whose stream was cut.
+_ENDING = "30s"
 # There is one of that name, or another transaction that gave it was waited for.
 _TAKEN = {"42P04", "23505"}
 
@@ -76,6 +78,22 @@ def held(server: Server, name: str) -> Iterator[Session]:
         yield session
 
 
+def end_holder(server: Server, name: str, holder: Session) -> None:
+    """End the session that holds a name, in the server too: nothing that it was sent is done after this returns.
+
+    A stream that was cut ends the wait for a statement, not the statement.
+    """
+    holder.close()
+    with server.open_session() as session:
+        session.execute(
+            f"""SET lock_timeout = '{_ENDING}';
+                SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks
+                 WHERE locktype = 'advisory' AND objsubid = 2 AND classid = {_LOCK_SPACE}
+                   AND objid::bigint = {_second_key(name)}::bigint & x'ffffffff'::bigint;
+                SELECT pg_catalog.pg_advisory_lock({_key(name)});"""
+        )
+
+
 def drop_leftovers(server: Server) -> dict[str, PostgresError | None]:
     """Drop the databases that dead runs were filling; return their names, with why one could not be dropped."""
     pattern = quote_literal("%" + RESTORING.replace("_", r"\_") + "%")
@@ -96,7 +114,8 @@ def drop_leftovers(server: Server) -> dict[str, PostgresError | None]:
 
 
 def exchange(server: Server, renaming: Session, *, new: str, live: str, old: str | None) -> None:
-    """Give ``new`` the name ``live``, and what is called so now the name ``old``, in one transaction of ``renaming``.
+    """Give ``new`` the name ``live``, and what is called so now the name ``old``, in one transaction of ``renaming``,
+    the session that holds ``new``.
 
     Sessions in either are ended: a rename needs the database to itself (PostgreSQL 18, ALTER DATABASE). The rename
     holds off new ones while it waits for those there, up to five seconds, and another session ends them meanwhile.
@@ -121,7 +140,7 @@ def exchange(server: Server, renaming: Session, *, new: str, live: str, old: str
             renaming.execute("COMMIT;")
         except (RespaldoError, KeyboardInterrupt) as error:
             # The answer is lost, not always what it would have said.
-            renaming.close()
+            end_holder(server, new, renaming)
             if new in database_names(server):
                 raise
             if isinstance(error, KeyboardInterrupt):
@@ -165,4 +184,8 @@ def _end_sessions(session: Session, names: str) -> None:
 
 
 def _key(name: str) -> str:
-    return f"{_LOCK_SPACE}, pg_catalog.hashtext({quote_literal(name)})"
+    return f"{_LOCK_SPACE}, {_second_key(name)}"
+
+
+def _second_key(name: str) -> str:
+    return f"pg_catalog.hashtext({quote_literal(name)})"
