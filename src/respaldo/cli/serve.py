@@ -9,11 +9,10 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import click
@@ -24,6 +23,7 @@ from respaldo.cli.options import load_settings, setting_options
 from respaldo.cli.printing import Output
 from respaldo.cli.schedule_command import check_command, label_of, settings_of_command, tell_failed_run
 from respaldo.cli.schedule_launch import import_path
+from respaldo.cli.stopping import Stop
 from respaldo.errors import DONE_WITH_WARNINGS, LockedError, RepositoryError, RespaldoError, UsageError
 from respaldo.language import _, ngettext
 from respaldo.operations.health import Health, HealthServer
@@ -110,7 +110,7 @@ def run_serve_command(output: Output, settings: Any, given: Sequence[str], *, li
 def _serve(daemon: _Daemon, address: tuple[str, int] | None, grace_s: float) -> int:
     server = HealthServer(address, daemon.health, daemon.app.metrics_text) if address else None
     try:
-        with _stopping_on_signals(daemon.stopping):
+        with daemon.stop.told_by_signals():
             daemon.serve()
             daemon.output.line(_("stopping"), ", ".join(one.schedule.name for one in daemon.scheduler.active))
             has_ended = daemon.scheduler.stop(_wait, grace_s)
@@ -137,7 +137,7 @@ class _Daemon:
     declared: Sequence[Schedule]
     uid: str
     untold: deque[_Failure] = field(default_factory=deque)
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     scheduler: Scheduler = field(init=False)
     looked_s: float = field(init=False)
     problem: str | None = None
@@ -162,7 +162,7 @@ class _Daemon:
         What fails is said and tried again: a daemon that a full disk ends backs nothing up once there is room.
         """
         announced: list[Schedule] | None = None
-        while not self.stopping.is_set():
+        while not self.stop.is_told:
             try:
                 self._require_repository()
                 schedules = self._schedules()
@@ -180,7 +180,7 @@ class _Daemon:
                     self._announce(schedules)
             self.looked_s = self.app.clock.monotonic_s()
             self._watch()
-            self.stopping.wait(wait_s)
+            self.stop.wait(wait_s)
 
     def _watch(self) -> None:
         """Tell of failures at once; every quarter of an hour tell of targets that are late, and deliver what a channel
@@ -228,7 +228,7 @@ class _Daemon:
         age_s = self.app.clock.monotonic_s() - self.looked_s
         return Health(
             live=age_s < LIVE_WITHIN_S,
-            ready=self.problem is None and not self.stopping.is_set(),
+            ready=self.problem is None and not self.stop.is_told,
             running=tuple(one.schedule.name for one in self.scheduler.active),
             next={name: format_instant(slot) for name, slot in self.scheduler.next.items()},
             problem=self.problem,
@@ -327,26 +327,6 @@ class _Child:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-
-
-@contextmanager
-def _stopping_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """Have SIGTERM and Ctrl-C end the loop in its own time, not in the middle of what it does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-
-    # One that ignores the end of its terminal, as by nohup, goes on.
-    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, *hangup)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait(seconds: float) -> None:
