@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -16,7 +17,11 @@ from respaldo.postgres.rowstream import Piece, read_pieces
 from respaldo.postgres.unpack import make_unpacker
 
 MARK = "respaldo-0123456789abcdef"
-PACK: dict[str, Callable[[bytes], bytes]] = {"zstd": zstd.compress, "gzip": gzip.compress, "cat": bytes}
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "zstd": zstd.compress,
+    "gzip": partial(gzip.compress, compresslevel=1),
+    "cat": bytes,
+}
 TEXT = b"1\tone\n2\ttwo\n" * 50
 
 

@@ -41,6 +41,8 @@ MAX_BACKUP_NAME = 120
 _MAX_LOCK_STEM = 180
 _RESERVED_PARTS = {LOCKS, REPOSITORY}
 _RESERVED_BACKUPS = {LABELS, MANIFEST, REPOSITORY, LOCKS, "latest"}
+# What stands in a name as it is, if it is a letter of some alphabet.
+_OTHERS = re.compile(r"[^A-Za-z0-9_.-]")
 _OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,119}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(r"[0-9a-f]{32}")
@@ -51,9 +53,10 @@ def encode_name(name: str) -> str:
 
     Raise UsageError for the empty name, for what is not UTF-8, and for a result past 255 bytes.
     """
+    # A file system that normalizes names must have nothing to change: other forms are written as bytes.
     stable = unicodedata.is_normalized("NFC", name)
     try:
-        encoded = "".join(c if _is_plain(c, stable=stable) else _percent(c) for c in name)
+        encoded = _OTHERS.sub(lambda one: one[0] if stable and _is_letter(one[0]) else _percent(one[0]), name)
     except UnicodeEncodeError as error:
         raise UsageError(_("{name!r} cannot be written as UTF-8").format(name=name)) from error
     if not encoded:
@@ -67,11 +70,8 @@ def encode_name(name: str) -> str:
     return encoded
 
 
-def _is_plain(character: str, *, stable: bool) -> bool:
-    if character.isascii():
-        return character.isalnum() or character in "_-."
-    # A file system that normalizes names must have nothing to change: other forms are written as bytes.
-    return stable and unicodedata.category(character)[0] == "L"
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] == "L"
 
 
 def _percent(character: str) -> str:
@@ -105,7 +105,7 @@ def is_backup_name(name: str) -> bool:
         and name[0] not in ".-"
         and name.lower() not in _RESERVED_BACKUPS
         and unicodedata.is_normalized("NFC", name)
-        and all(_is_plain(character, stable=True) for character in name)
+        and all(map(_is_letter, _OTHERS.findall(name)))
         and len(name.encode()) <= MAX_NAME_BYTES
     )
 
