@@ -88,7 +88,7 @@ def end_holder(server: Server, name: str, holder: Session) -> None:
         session.execute(
             f"""SET lock_timeout = '{_ENDING}';
                 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks
-                 WHERE locktype = 'advisory' AND objsubid = 2 AND classid = {_LOCK_SPACE}
+                 WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = {_LOCK_SPACE}
                    AND objid::bigint = {_second_key(name)}::bigint & x'ffffffff'::bigint;
                 SELECT pg_catalog.pg_advisory_lock({_key(name)});"""
         )
