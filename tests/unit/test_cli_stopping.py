@@ -30,6 +30,19 @@ def test_signal_ends_a_wait_and_means_what_it_did_before(number: signal.Signals)
     assert signal.getsignal(number) is before
 
 
+def test_signal_that_came_to_another_thread_ends_a_wait() -> None:
+    """As one that comes just before the main thread begins to wait."""
+    stop = Stop()
+    with stop.told_by_signals():
+        other = threading.Timer(0.05, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
+        other.start()
+        began = time.monotonic()
+        stop.wait(60)
+        assert time.monotonic() - began < 50
+        other.join()
+    assert stop.is_told
+
+
 def test_wait_ends_by_itself_without_a_word() -> None:
     stop = Stop()
     stop.wait(0.001)

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -89,13 +90,23 @@ def test_workers_close_nothing_that_its_owner_is_done_with() -> None:
     assert not done.is_closed.is_set()
 
 
-def test_workers_interrupted_while_they_run_close_and_end() -> None:
+def interrupt_all() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupt_another_thread() -> None:
+    """As one that comes just before the main thread begins to wait, and so does not end the wait."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("interrupt", [interrupt_all, interrupt_another_thread])
+def test_workers_interrupted_while_they_run_close_and_end(interrupt: Callable[[], None]) -> None:
     workers = Workers(1)
     waited = Waited()
 
     def wait() -> None:
         workers.closing(waited)
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt()
         waited.wait()
 
     with pytest.raises(KeyboardInterrupt):

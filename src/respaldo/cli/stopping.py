@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
+
+# A signal ends no wait that has not quite begun, nor one whose thread it did not come to.
+_HEEDS_S = 0.5
 
 
 class Stop:
@@ -28,8 +32,10 @@ class Stop:
 
     def wait(self, seconds: float) -> None:
         """Return after so long, or as soon as it is told."""
-        with suppress(Empty):
-            self._told.get(timeout=seconds)
+        until_s = time.monotonic() + seconds
+        while not self._is_told and (left_s := until_s - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._told.get(timeout=min(left_s, _HEEDS_S))
 
     @contextmanager
     def told_by_signals(self) -> Iterator[None]:
