@@ -1,11 +1,11 @@
-"""A daemon's loop ends by a signal, whatever the signal interrupts."""
+"""A daemon's loop ends by a signal, whatever the signal interrupts. A wait that it does not end is ended by the limit
+of every test."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -22,9 +22,7 @@ def test_signal_ends_a_wait_and_means_what_it_did_before(number: signal.Signals)
     with stop.told_by_signals():
         timer = threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), number))
         timer.start()
-        began = time.monotonic()
-        stop.wait(60)
-        assert time.monotonic() - began < 50
+        stop.wait(3600)
         timer.join()
     assert stop.is_told
     assert signal.getsignal(number) is before
@@ -36,9 +34,7 @@ def test_signal_that_came_to_another_thread_ends_a_wait() -> None:
     with stop.told_by_signals():
         other = threading.Timer(0.05, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
         other.start()
-        began = time.monotonic()
-        stop.wait(60)
-        assert time.monotonic() - began < 50
+        stop.wait(3600)
         other.join()
     assert stop.is_told
 
@@ -76,7 +72,6 @@ def test_two_signals_at_any_line_of_the_wait_end_it() -> None:
             sys.settrace(trace)
             stop.wait(0.001)
             sys.settrace(before)
-        # One that waits for itself is ended by the limit of every test.
         assert stop.is_told == (0 < first <= lines)
         return lines
 
