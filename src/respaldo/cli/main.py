@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +19,7 @@ from respaldo.cli.options import help_of
 from respaldo.cli.printing import Output
 from respaldo.errors import InterruptedRunError, RespaldoError
 from respaldo.language import _
+from respaldo.signals import hearing
 
 # Each command's module is imported when it is called: `list` must not wait for what `backup` needs.
 COMMANDS = {
@@ -115,10 +115,6 @@ def _take_any_terminal() -> None:
 def _ending_as_by_interrupt() -> Iterator[None]:
     """Make SIGTERM, which ends containers and services, and SIGHUP, which a terminal sends that goes away, clean up as
     Ctrl-C does; another of them changes nothing. A SIGHUP that is ignored, as under nohup, stays so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
     terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     is_ending = False
 
@@ -132,12 +128,8 @@ def _ending_as_by_interrupt() -> Iterator[None]:
             raise KeyboardInterrupt
 
     heeded = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heeded}
-    try:
+    with hearing(heeded, interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave(terminals: Sequence[int]) -> None:

@@ -7,12 +7,10 @@ import threading
 from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
-# A signal ends no wait that has not quite begun, nor one whose thread it did not come to.
-_HEEDS_S = 0.5
+from respaldo.waiting import wait_for_word
 
 
 class Closable(Protocol):
@@ -63,12 +61,12 @@ class Workers:
             for number in range(len(self._awaited)):
                 start_new_thread(self._work, (number, waiting))
             while self._awaited and self._failure is None:
-                self._wait()
+                wait_for_word(self._woken)
         finally:
             if self._awaited:
                 self._cancel()
             while self._awaited:
-                self._wait()
+                wait_for_word(self._woken)
         if self._failure is not None:
             raise self._failure
 
@@ -92,10 +90,6 @@ class Workers:
             # What it is known by first: an interrupt may come as the word of it is taken.
             self._awaited.discard(number)
             self._woken.put(None)
-
-    def _wait(self) -> None:
-        with suppress(Empty):
-            self._woken.get(timeout=_HEEDS_S)
 
     def _next(self, waiting: deque[Callable[[], None]]) -> Callable[[], None] | None:
         with self._lock:
